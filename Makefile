@@ -1,0 +1,36 @@
+# Each target is a line that a person could type; run `make up`, `make test`, `make down`.
+.DEFAULT_GOAL := help
+PLAYBOOK = .venv/bin/ansible-playbook
+ARGS =
+
+help:           ## Show these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.venv/run.done: requirements/run.txt scripts/venv.sh
+	scripts/venv.sh requirements/run.txt .venv/run.done
+
+.venv/test.done: requirements/test.txt .venv/run.done
+	scripts/venv.sh requirements/test.txt .venv/test.done
+
+up: .venv/run.done         ## Bring the whole platform up on this machine
+	$(PLAYBOOK) llm.orchestrator.site $(ARGS)
+
+down: .venv/run.done       ## Remove its containers and networks, keep its data
+	$(PLAYBOOK) llm.orchestrator.down $(ARGS)
+
+clean: .venv/run.done      ## Remove everything: containers, networks, data, images, the virtual environment
+	$(PLAYBOOK) llm.orchestrator.down -e down_remove_data=true $(ARGS)
+	rm -rf .venv .cache
+
+build: .venv/run.done      ## Build the collection's tarball
+	.venv/bin/ansible-galaxy collection build --force --output-path .cache
+
+test: .venv/test.done      ## Everything below, in turn
+	scripts/test.sh
+
+test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-e2e
+	scripts/test.sh $*
+
+lint: test-lint            ## All linters
+
+.PHONY: help up down clean build test lint

@@ -1,0 +1,51 @@
+"""The platform as a client meets it at the gateway."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+
+def test_a_chat_completion_is_answered(gateway: httpx.Client) -> None:
+    model = gateway.get("/v1/models").json()["data"][0]["id"]
+    body = {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}
+    answer = gateway.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"].strip()
+
+
+def test_a_stream_comes_in_pieces(gateway: httpx.Client) -> None:
+    model = gateway.get("/v1/models").json()["data"][0]["id"]
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "Count to ten."}],
+        "max_tokens": 16,
+        "stream": True,
+    }
+    with gateway.stream("POST", "/v1/chat/completions", json=body) as answer:
+        events = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    assert len(events) > 3
+    assert events[-1] == "data: [DONE]"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/models", "/api/model/docs", "/api/model/openapi.json", "/api/monitoring/v1/services"]
+)
+def test_an_open_route_answers(gateway: httpx.Client, path: str) -> None:
+    assert gateway.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/cache/v1/stats", "/api/storage/v1/stats", "/dashboard/", "/api/overview"]
+)
+def test_an_administrator_route_wants_the_password(
+    gateway: httpx.Client, admin: httpx.BasicAuth, path: str
+) -> None:
+    assert gateway.get(path).status_code == 401
+    assert gateway.get(path, auth=httpx.BasicAuth("admin", "wrong")).status_code == 401
+    assert gateway.get(path, auth=admin).status_code == 200
+
+
+def test_the_models_file_is_int8(host) -> None:
+    found = host.check_output("ls /var/lib/llm-orchestrator/models/*/*.gguf").split()
+    assert any("q8_0" in path for path in found)

@@ -1,0 +1,235 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options that describe a service's container."""
+
+    DOCUMENTATION = r"""
+options:
+  image:
+    description:
+      - The image to run. It has to be on the host. Required for O(state=present).
+    type: str
+  command:
+    description:
+      - Replaces the image's command.
+    type: list
+    elements: str
+    default: []
+  env:
+    description:
+      - Environment variables. Booleans become V(true) and V(false). Not for secrets, which go to O(secrets).
+    type: dict
+    default: {}
+  secrets:
+    description:
+      - Secrets, each a file C(/run/secrets/<name>) that only the container's user can read.
+      - They appear neither in the environment nor in labels nor in what the engine tells of the container.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The file's name.
+        type: str
+        required: true
+      value:
+        description: The file's content.
+        type: str
+        required: true
+  mounts:
+    description:
+      - What is mounted into the container. A volume that is missing is created.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      type:
+        description:
+          - The kind of mount. A V(tmpfs) is mounted with C(noexec), C(nosuid), C(nodev) and mode 1777.
+        type: str
+        choices: [volume, bind, tmpfs]
+        required: true
+      source:
+        description: The volume's name, or the path on the host of a bind.
+        type: str
+      target:
+        description: The path in the container.
+        type: str
+        required: true
+      read_only:
+        description: Whether the container can only read it.
+        type: bool
+        default: false
+      size:
+        description: The limit of a tmpfs, such as V(16m).
+        type: str
+      propagation:
+        description: How mounts below a bind travel between host and container.
+        type: str
+        choices: [private, rprivate, shared, rshared, slave, rslave]
+  networks:
+    description:
+      - The networks that the container joins, all before it starts. Without any it has no network.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The network's name. It has to exist.
+        type: str
+        required: true
+      aliases:
+        description: More names of the service on this network.
+        type: list
+        elements: str
+        default: []
+  labels:
+    description:
+      - Labels of the container.
+    type: dict
+    default: {}
+  ports:
+    description:
+      - Ports published on the host. They need O(update.order=stop_first).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      address:
+        description: The host's address.
+        type: str
+        default: 127.0.0.1
+      host:
+        description: The port on the host.
+        type: int
+        required: true
+      container:
+        description: The port in the container.
+        type: int
+        required: true
+      protocol:
+        description: The transport protocol.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+  healthcheck:
+    description:
+      - How the engine checks the container. Without one, the image's own check holds, and without that a
+        container that runs for 2 seconds counts as ready.
+    type: dict
+    suboptions:
+      test:
+        description: V(CMD) or V(CMD-SHELL), then the command.
+        type: list
+        elements: str
+        required: true
+      interval:
+        description: Seconds between checks.
+        type: float
+        default: 5
+      timeout:
+        description: Seconds that one check may take.
+        type: float
+        default: 3
+      retries:
+        description: How many failures in a row make the container unhealthy.
+        type: int
+        default: 3
+      start_period:
+        description: Seconds after the start in which failures don't count.
+        type: float
+        default: 60
+  resources:
+    description:
+      - What the container may use at most.
+    type: dict
+    default: {}
+    suboptions:
+      memory:
+        description: Memory such as V(512m), without swap beyond it. Without it there is no limit.
+        type: str
+      cpus:
+        description: Processors, in parts too. Without it there is no limit.
+        type: float
+      pids:
+        description: Processes and threads.
+        type: int
+        default: 256
+  gpus:
+    description:
+      - How many GPUs the container gets, or V(all).
+    type: str
+  restart_policy:
+    description:
+      - What the engine does when the container ends. It holds from the moment that the container is ready.
+    type: str
+    choices: ["no", on-failure, unless-stopped, always]
+    default: unless-stopped
+  log:
+    description:
+      - How the container's log is rotated.
+    type: dict
+    default: {}
+    suboptions:
+      max_size:
+        description: Size of one file.
+        type: str
+        default: 10m
+      max_files:
+        description: Number of files.
+        type: int
+        default: 3
+  user:
+    description:
+      - The user, and after a colon the group, that the container runs as. Without it the image's own.
+    type: str
+  group_add:
+    description:
+      - More groups of that user.
+    type: list
+    elements: str
+    default: []
+  read_only:
+    description:
+      - Whether the container's root file system is read-only.
+    type: bool
+    default: true
+  cap_add:
+    description:
+      - The capabilities that the service needs. All others are dropped.
+    type: list
+    elements: str
+    default: []
+  pid_mode:
+    description:
+      - V(host) shows the container the host's processes.
+    type: str
+    choices: [host]
+  stop_timeout:
+    description:
+      - Seconds that the service has to end by itself before it is killed.
+    type: int
+    default: 30
+  update:
+    description:
+      - How a container is replaced.
+    type: dict
+    default: {}
+    suboptions:
+      order:
+        description:
+          - V(start_first) starts the new container beside the old one. V(stop_first) is for services of which
+            two can't run at once, such as a store with one writer.
+        type: str
+        choices: [start_first, stop_first]
+        default: start_first
+      ready_timeout:
+        description: Seconds that a container has to become ready.
+        type: float
+        default: 120
+"""

@@ -1,0 +1,143 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What container_service and container_service_info share: options, the way to the engine, the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import DescriptionError
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import (
+    DOCKER_IMPORT_ERROR,
+    DockerClient,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
+    Container,
+    Engine,
+    EngineError,
+)
+
+
+def _names() -> dict[str, Any]:
+    return {"type": "list", "elements": "str", "default": []}
+
+
+def _entries(**options: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
+
+def _group(**options: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
+
+
+ENGINE_SPEC: dict[str, Any] = {
+    "engine": {"type": "str", "choices": ["docker"], "default": "docker"},
+    "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
+}
+
+SERVICE_SPEC: dict[str, Any] = {
+    **ENGINE_SPEC,
+    "name": {"type": "str", "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["present", "stopped", "absent", "restarted"],
+        "default": "present",
+    },
+    "image": {"type": "str"},
+    "command": _names(),
+    "env": {"type": "dict", "default": {}},
+    "secrets": {
+        **_entries(
+            name={"type": "str", "required": True},
+            value={"type": "str", "required": True, "no_log": True},
+        ),
+        # The list's own text is not secret: the values in it are, and only they are masked.
+        "no_log": False,
+    },
+    "secrets_dir": {"type": "path", "default": "/etc/llm-orchestrator/secrets", "no_log": False},
+    "mounts": _entries(
+        type={"type": "str", "choices": ["volume", "bind", "tmpfs"], "required": True},
+        source={"type": "str"},
+        target={"type": "str", "required": True},
+        read_only={"type": "bool", "default": False},
+        size={"type": "str"},
+        propagation={
+            "type": "str",
+            "choices": ["private", "rprivate", "shared", "rshared", "slave", "rslave"],
+        },
+    ),
+    "networks": _entries(name={"type": "str", "required": True}, aliases=_names()),
+    "labels": {"type": "dict", "default": {}},
+    "ports": _entries(
+        address={"type": "str", "default": "127.0.0.1"},
+        host={"type": "int", "required": True},
+        container={"type": "int", "required": True},
+        protocol={"type": "str", "choices": ["tcp", "udp"], "default": "tcp"},
+    ),
+    "healthcheck": {
+        "type": "dict",
+        "options": {
+            "test": {"type": "list", "elements": "str", "required": True},
+            "interval": {"type": "float", "default": 5},
+            "timeout": {"type": "float", "default": 3},
+            "retries": {"type": "int", "default": 3},
+            "start_period": {"type": "float", "default": 60},
+        },
+    },
+    "resources": _group(memory={"type": "str"}, cpus={"type": "float"}, pids={"type": "int", "default": 256}),
+    "gpus": {"type": "str"},
+    "restart_policy": {
+        "type": "str",
+        "choices": ["no", "on-failure", "unless-stopped", "always"],
+        "default": "unless-stopped",
+    },
+    "log": _group(max_size={"type": "str", "default": "10m"}, max_files={"type": "int", "default": 3}),
+    "user": {"type": "str"},
+    "group_add": _names(),
+    "read_only": {"type": "bool", "default": True},
+    "cap_add": _names(),
+    "pid_mode": {"type": "str", "choices": ["host"]},
+    "stop_timeout": {"type": "int", "default": 30},
+    "update": _group(
+        order={"type": "str", "choices": ["start_first", "stop_first"], "default": "start_first"},
+        ready_timeout={"type": "float", "default": 120},
+    ),
+}
+
+
+def connect(module: AnsibleModule) -> Engine:
+    """The engine that the module's options name; today there is one."""
+    return DockerEngine(DockerClient(module.params["docker_host"]))
+
+
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], what: str) -> None:
+    """Does the module's work and ends it, with one line about what failed where it fails."""
+    if DOCKER_IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("docker"), exception=DOCKER_IMPORT_ERROR)
+    try:
+        result = work(module)
+    except DescriptionError as error:
+        module.fail_json(msg=f"{what}: {error}")
+    except EngineError as error:
+        module.fail_json(msg=f"{what}: {error}", log=error.log)
+    except OSError as error:
+        module.fail_json(msg=f"{what}: can't use {error.filename} ({error.strerror})")
+    module.exit_json(**result)
+
+
+def service_facts(name: str, containers: Sequence[Container]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": name,
+        "containers": [
+            {"id": container.id, "name": container.name, "health": container.health or "none"}
+            for container in containers
+        ],
+    }
+    if containers:
+        facts.update(image=containers[0].image, image_id=containers[0].image_id)
+    return facts

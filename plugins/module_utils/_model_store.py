@@ -1,0 +1,270 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where models lie on a host: `<root>/<sha256>/<name>.gguf` with a `record.json` beside it.
+
+Work in progress lies in `<root>/.partial/<key>/` and becomes visible by one rename, so a run that is killed
+leaves nothing half-made under a model's name; the next run with the same key takes over or removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError, fsync_path
+
+RECORD_NAME = "record.json"
+# The growing file in a work directory.
+DATA_NAME = "data"
+_SUFFIX = ".gguf"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a derivative was made: from which file, by what, with which image."""
+
+    source_sha256: str
+    recipe: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a model file; `made` is None for one that was fetched."""
+
+    source: str
+    revision: Optional[str]
+    sha256: str
+    size: int
+    architecture: Optional[str]
+    quantization: Optional[str]
+    made: Optional[Recipe] = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Raises ValueError for anything but a record."""
+        fields = json.loads(text)
+        try:
+            made = fields.pop("made")
+            record = cls(**fields, made=Recipe(**made) if made else None)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a model record: {error}") from error
+        if not isinstance(record.sha256, str) or not isinstance(record.size, int):
+            raise ValueError("not a model record: sha256 or size is of another type")
+        return record
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """The models of one host under `root`."""
+
+    root: Path
+
+    def file(self, sha256: str, name: str) -> Path:
+        return self.root / sha256 / f"{name}{_SUFFIX}"
+
+    def record(self, sha256: str) -> Record | None:
+        try:
+            record = Record.from_json((self.root / sha256 / RECORD_NAME).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if record.sha256 == sha256 else None
+
+    def record_beside(self, path: Path) -> Record | None:
+        """The record of a file that lies in this store and has its recorded size, else None."""
+        if path.parent.parent != self.root or path.suffix != _SUFFIX:
+            return None
+        sha256 = path.parent.name
+        return self.record(sha256) if self.condition(sha256, path.stem) == "present" else None
+
+    def condition(self, sha256: str, name: str) -> str:
+        """`present`, `absent`, `unrecorded`, or `damaged`: no regular file, or not of the recorded size."""
+        try:
+            status = os.lstat(self.file(sha256, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return "absent"
+        if not stat.S_ISREG(status.st_mode):
+            return "damaged"
+        record = self.record(sha256)
+        if record is None:
+            return "unrecorded"
+        return "present" if record.size == status.st_size else "damaged"
+
+    def names(self, sha256: str) -> list[str]:
+        return sorted(path.stem for path in (self.root / sha256).glob(f"*{_SUFFIX}"))
+
+    def derivative(self, source_sha256: str, recipe: str) -> Record | None:
+        """The record of an intact file that was made from `source_sha256` by `recipe`."""
+        for path in sorted(self.root.glob(f"*/{RECORD_NAME}")):
+            record = self.record(path.parent.name)
+            if record is None or record.made is None:
+                continue
+            same = (record.made.source_sha256, record.made.recipe) == (source_sha256, recipe)
+            intact = (
+                name for name in self.names(record.sha256) if self.condition(record.sha256, name) == "present"
+            )
+            if same and any(intact):
+                return record
+        return None
+
+    @contextlib.contextmanager
+    def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold `key` against all other processes; `waiting` is called once if another one holds it."""
+        _make_directory(self.root, 0o755)
+        _make_directory(self.root / ".partial", 0o700)
+        path = self.root / ".partial" / f"{key}.lock"
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_open_file(path, descriptor):
+                break
+            # The one who held it has removed it since: hold the file that others see.
+            os.close(descriptor)
+        try:
+            yield
+        finally:
+            path.unlink()
+            os.close(descriptor)
+
+    def work(self, key: str) -> Path:
+        """The directory for work in progress on `key`, with what an earlier run left. Hold the lock."""
+        work = self.root / ".partial" / key
+        _make_directory(work, 0o700)
+        # A run that was killed between the two renames of `publish` had its data staged already.
+        for staged in (work / "new").glob(f"*{_SUFFIX}"):
+            os.replace(staged, work / DATA_NAME)
+        return work
+
+    def clean(self, key: str) -> None:
+        """Remove what was left of work on `key`. Hold the lock."""
+        shutil.rmtree(self.root / ".partial" / key, ignore_errors=True)
+
+    def has_leftovers(self, key: str) -> bool:
+        return (self.root / ".partial" / key).exists()
+
+    def publish(self, data: Path, name: str, record: Record) -> Path:
+        """Make the whole and verified file `data` visible as `name`, with its record. Hold the digest's lock.
+
+        `data` must lie in a work directory. A file of another name but the same digest stays beside it.
+        """
+        staged = data.parent / "new"
+        shutil.rmtree(staged, ignore_errors=True)
+        _make_directory(staged, 0o755)
+        _write_synced(staged / RECORD_NAME, record.to_json())
+        os.rename(data, staged / f"{name}{_SUFFIX}")
+        fsync_path(staged)
+        target = self.root / record.sha256
+        try:
+            os.rename(staged, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            for part in (f"{name}{_SUFFIX}", RECORD_NAME):
+                os.replace(staged / part, target / part)
+            fsync_path(target)
+        fsync_path(self.root)
+        return self.file(record.sha256, name)
+
+    def write_record(self, record: Record) -> None:
+        """Put the record beside a file that lacks it. Hold the lock."""
+        work = self.work(record.sha256)
+        _write_synced(work / RECORD_NAME, record.to_json())
+        os.replace(work / RECORD_NAME, self.root / record.sha256 / RECORD_NAME)
+        fsync_path(self.root / record.sha256)
+
+    def link(self, sha256: str, name: str) -> bool:
+        """Give an intact file of the same digest the name `name` too, stored once. False: there is none."""
+        for other in self.names(sha256):
+            if other != name and self.condition(sha256, other) == "present":
+                os.link(self.file(sha256, other), self.file(sha256, name))
+                fsync_path(self.root / sha256)
+                return True
+        return False
+
+    def remove(self, sha256: str, name: str) -> None:
+        """Remove the file `name`, and its record with the last name. Hold the lock."""
+        with contextlib.suppress(FileNotFoundError):
+            _remove_any(self.file(sha256, name))
+        directory = self.root / sha256
+        if directory.exists() and not self.names(sha256):
+            (directory / RECORD_NAME).unlink(missing_ok=True)
+            try:
+                directory.rmdir()
+            except OSError as error:
+                raise ModelFileError(f"{directory} can't be removed: {error.strerror}") from error
+            fsync_path(self.root)
+
+
+def checked_name(name: str) -> str:
+    """`name` if it can be a model's name; raises ModelFileError otherwise."""
+    if _NAME.fullmatch(name) and not name.endswith(_SUFFIX):
+        return name
+    raise ModelFileError(
+        f"name {name!r} can't be a model's name: letters, digits, dots, dashes and underscores, not beginning"
+        f" with a dot or dash, at most 128, and without {_SUFFIX}"
+    )
+
+
+def checked_root(models_dir: str) -> Path:
+    """`models_dir` as a path if it is an absolute one; raises ModelFileError otherwise."""
+    root = Path(os.path.normpath(models_dir))
+    if root.is_absolute():
+        return root
+    raise ModelFileError(f"models_dir {models_dir!r} must be an absolute path")
+
+
+def checked_sha256(sha256: str) -> str:
+    """`sha256` in lower case; raises ModelFileError for what is no SHA-256."""
+    if re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        return sha256.lower()
+    raise ModelFileError(f"sha256 {sha256!r} is no SHA-256: 64 hexadecimal digits are needed")
+
+
+def _remove_any(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        raise ModelFileError(f"{path} is a directory, where a model file should be: remove it by hand")
+    path.unlink()
+
+
+def _make_directory(path: Path, mode: int) -> None:
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        if path.is_dir():
+            return
+        raise ModelFileError(f"{path} is in the way: a directory is needed there") from None
+    path.chmod(mode)  # whatever the umask
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

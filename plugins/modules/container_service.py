@@ -1,0 +1,203 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: container_service
+short_description: Run one described service in a container
+version_added: 0.1.0
+description:
+  - Makes one described service true on a container engine, and keeps it serving while it is changed.
+  - The description is recorded on the container. A later run compares the record, and the image's ID, with
+    what is wanted; C(changed), check mode and the diff come from that one comparison.
+  - A container that differs is replaced. The new one has to become ready first, or the old one serves on and
+    the task fails with the cause. A run that was interrupted is ended or undone by the next one.
+  - Every container runs without any capability that is not named, with C(no-new-privileges) and with a
+    rotated log.
+author:
+  - llm.orchestrator contributors (@llm-orchestrator)
+requirements:
+  - python >= 3.9
+  - docker >= 5.0.3 (Python package)
+extends_documentation_fragment:
+  - llm.orchestrator.container_description
+  - llm.orchestrator.container_engine
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be done and changes nothing.
+  diff_mode:
+    support: full
+    description: Shows what differs, field by field. Of a secret only a keyed fingerprint is shown.
+  idempotent:
+    support: partial
+    details: O(state=restarted) restarts on every run.
+    description: A second run with the same options changes nothing.
+options:
+  name:
+    description:
+      - The service's name. It also names the container, and is its alias on each of its networks.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) runs the service as described, and returns once it is ready.
+      - V(stopped), V(restarted) and V(absent) act on the container that is there and don't look at its
+        description.
+      - V(absent) also removes the service's secret files. No state ever removes a volume.
+    type: str
+    choices: [present, stopped, absent, restarted]
+    default: present
+  secrets_dir:
+    description:
+      - Folder on the host that holds the secret files, for root only.
+    type: path
+    default: /etc/llm-orchestrator/secrets
+seealso:
+  - module: llm.orchestrator.container_service_info
+"""
+
+EXAMPLES = r"""
+- name: Run the cache service
+  llm.orchestrator.container_service:
+    name: cache-service
+    image: llm-orchestrator/cache-service:0.1.0
+    env:
+      CACHE_PORT: 5001
+    secrets:
+      - name: cache_redis_password
+        value: "{{ cache_service_redis_password }}"
+    mounts:
+      - {type: tmpfs, target: /tmp, size: 16m}
+    networks:
+      - name: llm
+      - name: llm-cache
+    healthcheck:
+      test: [CMD, /opt/venv/bin/python, -m, service_kit.healthcheck, "http://127.0.0.1:5001/health/ready"]
+    resources: {memory: 256m, cpus: 0.5}
+
+- name: Run Redis, which must never run twice on its data
+  llm.orchestrator.container_service:
+    name: redis
+    image: llm-orchestrator/redis:0.1.0
+    mounts:
+      - {type: volume, source: llm-redis-data, target: /data}
+    networks:
+      - name: llm-cache
+    update: {order: stop_first}
+
+- name: Restart the cache service
+  llm.orchestrator.container_service:
+    name: cache-service
+    state: restarted
+
+- name: Remove the cache service
+  llm.orchestrator.container_service:
+    name: cache-service
+    state: absent
+"""
+
+RETURN = r"""
+service:
+  description: The service as it is now.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      returned: always
+      type: str
+      sample: cache-service
+    image:
+      description: The image that it runs.
+      returned: when it has a container
+      type: str
+      sample: llm-orchestrator/cache-service:0.1.0
+    image_id:
+      description: The ID of that image.
+      returned: when it has a container
+      type: str
+      sample: sha256:d1e4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a111
+    containers:
+      description: Its containers.
+      returned: always
+      type: list
+      elements: dict
+      contains:
+        id:
+          description: The container's ID.
+          returned: always
+          type: str
+          sample: 7f2c1f0bb6a1
+        name:
+          description: The container's name.
+          returned: always
+          type: str
+          sample: cache-service
+        health:
+          description: What its health check says, V(none) without one.
+          returned: always
+          type: str
+          sample: healthy
+log:
+  description: The last 20 log lines of a container that did not become ready.
+  returned: failure of a container
+  type: list
+  elements: str
+  sample: ["cache_redis_password: file is missing"]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llm.orchestrator.plugins.module_utils._container_module import (
+    SERVICE_SPEC,
+    connect,
+    run,
+    service_facts,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    parse_description,
+    parse_name,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Outcome
+
+
+def ensure(module: AnsibleModule) -> Outcome:
+    params, check_mode = module.params, module.check_mode
+    name, secrets_root = parse_name(params["name"]), Path(params["secrets_dir"])
+    ready_timeout = params["update"]["ready_timeout"]
+    if params["state"] == "present":
+        description = parse_description(params)
+        return connect(module).present(description, secrets_root, check_mode)
+    if params["state"] == "stopped":
+        return connect(module).stopped(name, ready_timeout, check_mode)
+    if params["state"] == "restarted":
+        return connect(module).restarted(name, ready_timeout, check_mode)
+    return connect(module).absent(name, secrets_root, check_mode)
+
+
+def result(module: AnsibleModule) -> dict[str, Any]:
+    outcome = ensure(module)
+    return {
+        "changed": outcome.changed,
+        "diff": {"before": dict(outcome.before), "after": dict(outcome.after)},
+        "service": service_facts(module.params["name"], outcome.containers),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=SERVICE_SPEC,
+        required_if=[("state", "present", ["image"])],
+        supports_check_mode=True,
+    )
+    run(module, result, what=f"service {module.params['name']}")
+
+
+if __name__ == "__main__":
+    main()

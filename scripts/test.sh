@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Runs the named parts of the tests, or all of them. Each part sets up what it needs; end-to-end comes
+# last, so that a whole run closes with pytest's line.
+set -euo pipefail
+export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/.venv/collections" DOCKER_BUILDKIT=0
+SERVICES="model_service cache_service storage_service monitoring_service"
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Debian packages that the tests run for real; their daemons aren't started.
+debian() {
+  local missing=()
+  for package in "$@"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  local sudo policy=/usr/sbin/policy-rc.d made=
+  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null && $sudo chmod +x $policy && made=yes
+  fi
+  $sudo apt-get update -q && $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
+  [ -z "$made" ] || $sudo rm $policy
+}
+
+# A Docker Engine and all images; the second time both are there.
+images() { ansible-playbook llm.orchestrator.build; }
+
+part_lint() {
+  ruff check . && ruff format --check .
+  mypy service_src/service_kit/service_kit
+  for service in $SERVICES; do
+    MYPYPATH=service_src/service_kit mypy "service_src/$service/$service"
+  done
+  yamllint --strict .
+  ansible-lint --strict
+  git ls-files '*.sh' .ci/run | xargs shellcheck
+  git ls-files '*Dockerfile' | xargs hadolint
+  python scripts/check_role_arguments.py
+}
+
+part_unit() { pytest tests/unit; }
+
+part_sanity() { scripts/sanity.sh; }
+
+part_services() {
+  debian redis-server prometheus chromium
+  for service in service_kit cache_service storage_service monitoring_service; do
+    say "tests of $service"
+    PYTHONPATH="service_src/service_kit:service_src/$service" pytest "service_src/$service/tests"
+  done
+  say "tests of model_service, in its image"
+  images
+  service_src/model_service/tests/run-in-image.sh
+}
+
+part_integration() { images && pytest tests/integration; }
+
+part_molecule() { images && molecule test --scenario-name default; }
+
+# Leaves the platform as it was: up if it was up, else down, without a word after pytest's closing line.
+part_e2e() {
+  debian chromium
+  local status=0 was_up
+  was_up=$(docker ps --quiet --filter label=llm.orchestrator.service 2>/dev/null || true)
+  make up
+  pytest tests/e2e || status=$?
+  mkdir -p .cache
+  [ -n "$was_up" ] || make down >.cache/down.log
+  return "$status"
+}
+
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(lint unit sanity services integration molecule e2e)
+for part in "${parts[@]}"; do
+  say "$part"
+  started=$SECONDS
+  "part_$part"
+  say "$part took $((SECONDS - started)) s"
+done

@@ -1,0 +1,36 @@
+"""``python -m model_service``: serves one model until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from model_service import SERVICE
+from model_service.app import build_app
+from model_service.llama.model import ModelError, check_int8
+from model_service.llama.native_log import NativeLog
+from model_service.settings import ModelSettings
+from service_kit import logs, server
+from service_kit.settings import fail, load
+
+
+def main() -> None:
+    settings = load(ModelSettings, SERVICE)
+    logs.configure(SERVICE, settings.log_level)
+    native_log = NativeLog()
+    if settings.use_int8:
+        try:
+            check_int8(settings.path, native_log)
+        except ModelError as error:
+            fail(SERVICE, str(error))
+    server.run(build_app(settings, native_log, _exit_at_once), settings, SERVICE)
+
+
+def _exit_at_once(message: str) -> None:
+    # From the engine's thread, which native code may have left in any state: only the process can end.
+    print(f"{SERVICE}: {message}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

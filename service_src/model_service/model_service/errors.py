@@ -1,0 +1,32 @@
+"""What the domain's errors look like to a client."""
+
+from __future__ import annotations
+
+from model_service.chat_template import TemplateError
+from model_service.engine import (
+    EngineError,
+    GenerationFailedError,
+    NotReadyError,
+    OverloadedError,
+    PromptTooLongError,
+)
+from service_kit.errors import ApiError
+
+DomainError = EngineError | TemplateError
+
+
+def to_api_error(error: DomainError) -> ApiError:
+    message = str(error)
+    match error:
+        case PromptTooLongError():
+            return ApiError(400, message, param="messages", code="context_length_exceeded")
+        case OverloadedError():
+            return ApiError(429, message, code=error.reason, headers={"Retry-After": str(error.retry_after)})
+        case NotReadyError():
+            return ApiError(503, message, code="not_ready", headers={"Retry-After": "1"})
+        case GenerationFailedError():
+            return ApiError(500, message, code="generation_failed")
+        case TemplateError() if error.refused:
+            return ApiError(400, message, param="messages", code="chat_template_refused")
+        case _:
+            return ApiError(500, message, code="chat_template_failed")

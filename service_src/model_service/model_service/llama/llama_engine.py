@@ -1,0 +1,208 @@
+"""The engine's thread, and its bridge to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from model_service.engine import (
+    EngineError,
+    EngineStats,
+    Event,
+    Finished,
+    GenerationRequest,
+    ModelFacts,
+    NotReadyError,
+    OverloadedError,
+)
+from model_service.llama.context import Context, ContextSize
+from model_service.llama.model import Model, ModelError, digest_of
+from model_service.llama.native_log import NativeLog
+from model_service.llama.scheduler import Scheduler
+from model_service.llama.sequence import Sequence
+
+log = logging.getLogger(__name__)
+
+_TOKENIZER_THREADS = 2
+_LONGEST_RETRY_AFTER_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """``size.context`` is capped at what the model was trained for."""
+
+    path: Path
+    size: ContextSize
+    queue_limit: int
+    queue_timeout_seconds: float
+
+
+class LlamaEngine:
+    """An :class:`model_service.engine.Engine` that loads its model and computes in a thread of its own.
+
+    ``on_fatal`` is called in that thread, with one line, when it cannot go on: the model can't be
+    loaded, or the thread failed. The engine serves nothing after that.
+    """
+
+    def __init__(self, config: EngineConfig, native_log: NativeLog, on_fatal: Callable[[str], None]) -> None:
+        self._config = config
+        self._native_log = native_log
+        self._on_fatal = on_fatal
+        self._loop = asyncio.get_running_loop()
+        self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "tokenizer")
+        self._in_flight = 0  # submitted and not ended; the event loop's alone
+        self._not_ready: str | None = "the model is loading"
+        self._model: Model | None = None
+        self._facts: ModelFacts | None = None
+        self._scheduler: Scheduler | None = None
+        self._wake = threading.Condition()
+        self._inbox: list[Callable[[Scheduler], None]] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def facts(self) -> ModelFacts:
+        if self._not_ready is not None or self._facts is None:
+            raise NotReadyError(f"Not ready: {self._not_ready}")
+        return self._facts
+
+    def stats(self) -> EngineStats:
+        size = self._config.size
+        running = self._scheduler.running if self._scheduler else 0
+        kv_tokens = self._scheduler.kv_tokens if self._scheduler else 0
+        return EngineStats(
+            slots=size.slots,
+            running=running,
+            waiting=max(0, self._in_flight - running),
+            kv_usage=kv_tokens / (size.slots * size.context),
+        )
+
+    async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        context = self.facts.context
+        self._refuse_when_full()
+        self._in_flight += 1
+        try:
+            assert self._model is not None
+            prompt = await self._loop.run_in_executor(
+                self._tokenizers, self._model.tokenize, request.prompt, context
+            )
+            room = context - len(prompt)
+            max_tokens = room if request.max_tokens is None else min(room, request.max_tokens)
+            sequence = Sequence(request, prompt, max_tokens, time.perf_counter())
+            self._post(lambda scheduler: scheduler.add(sequence))
+            try:
+                while True:
+                    event = await sequence.events.get()
+                    if isinstance(event, EngineError):
+                        raise event
+                    yield event
+                    if isinstance(event, Finished):
+                        return
+            finally:
+                self._post(lambda scheduler: scheduler.cancel(sequence))
+        finally:
+            self._in_flight -= 1
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._tokenizers.shutdown)  # they read the model that the thread frees
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _refuse_when_full(self) -> None:
+        if self._in_flight < self._config.size.slots + self._config.queue_limit:
+            return
+        assert self._scheduler is not None
+        slots = self._config.size.slots
+        expected = self._scheduler.slot_seconds * self._in_flight / slots
+        raise OverloadedError(
+            "queue_full",
+            f"All {slots} slots are busy and {self._config.queue_limit} requests wait; try again later",
+            retry_after=min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(expected))),
+        )
+
+    def _post(self, command: Callable[[Scheduler], None]) -> None:
+        with self._wake:
+            self._inbox.append(command)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        try:
+            scheduler = self._load()
+            while self._take_commands(scheduler):
+                scheduler.step()
+                self._deliver(scheduler)
+            self._end_requests("the service is stopping")
+            scheduler.close()
+            assert self._model is not None
+            self._model.close()
+        except Exception as error:
+            if not isinstance(error, ModelError):
+                log.exception("the engine's thread failed")
+            self._end_requests(str(error))
+            self._on_fatal(str(error))
+
+    def _load(self) -> Scheduler:
+        started = time.perf_counter()
+        model = Model(self._config.path, self._native_log)
+        size = self._config.size
+        if size.context > model.trained_context:
+            log.warning("context capped", extra={"asked": size.context, "trained": model.trained_context})
+            size = replace(size, context=model.trained_context)
+            self._config = replace(self._config, size=size)
+        make_context = partial(Context, model, size)
+        scheduler = Scheduler(model, size, self._config.queue_timeout_seconds, make_context)
+        scheduler.warm_up()
+        self._model = model
+        self._scheduler = scheduler
+        self._facts = ModelFacts(
+            digest=digest_of(self._config.path),
+            context=size.context,
+            chat_template=model.chat_template,
+            bos_text=model.bos_text,
+            eos_text=model.eos_text,
+        )
+        self._not_ready = None
+        seconds = round(time.perf_counter() - started, 2)
+        log.info("model loaded", extra={"path": str(self._config.path), "seconds": seconds})
+        return scheduler
+
+    def _take_commands(self, scheduler: Scheduler) -> bool:
+        """Waits until there is something to do; False when the engine is to end."""
+        with self._wake:
+            while not (self._inbox or self._closing or scheduler.has_work):
+                self._wake.wait()
+            commands, self._inbox = self._inbox, []
+        for command in commands:
+            command(scheduler)
+        return not self._closing
+
+    def _deliver(self, scheduler: Scheduler) -> None:
+        if scheduler.outbox:
+            self._loop.call_soon_threadsafe(_put_events, scheduler.outbox)
+            scheduler.outbox = []
+
+    def _end_requests(self, reason: str) -> None:
+        self._not_ready = reason
+        if self._scheduler is None:
+            return
+        with self._wake:
+            commands, self._inbox = self._inbox, []
+        for command in commands:
+            command(self._scheduler)
+        self._scheduler.end_all(NotReadyError(f"Not ready: {reason}"))
+        self._deliver(self._scheduler)
+
+
+def _put_events(outbox: list[tuple[Sequence, Event | EngineError]]) -> None:
+    for sequence, event in outbox:
+        sequence.events.put_nowait(event)

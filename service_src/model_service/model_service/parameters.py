@@ -1,0 +1,43 @@
+"""Request fields that this service doesn't have: refused where they would change the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# They say who asks, or where the request is billed, kept or cached; never what the answer is.
+_HARMLESS = frozenset(
+    {
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "parallel_tool_calls",
+    }
+)
+# Values that ask for nothing but what is done anyway.
+_NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "tools": ([],),
+    "functions": ([],),
+    "tool_choice": ("none", "auto"),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "echo": (False,),
+    "ignore_eos": (False,),
+}
+
+
+def first_unsupported(extra: Mapping[str, object]) -> str | None:
+    """The first field, of those the schema doesn't know, that asks for something this service can't do."""
+    for name, value in extra.items():
+        if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
+            continue
+        return name
+    return None

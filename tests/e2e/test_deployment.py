@@ -1,0 +1,195 @@
+"""Deploying: again, from an installed collection, after a change, after a kill, and with bad input."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import docker
+import httpx
+import pytest
+import yaml
+from conftest import ANSIBLE_PLAYBOOK, CONTAINERS, ROOT, Playbook, run_playbook
+
+INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
+
+
+def container_ids(engine: docker.DockerClient) -> dict[str, str]:
+    return {name: engine.containers.get(name).id for name in CONTAINERS}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as a user has it: built, and installed from its tarball outside the repository."""
+    place = tmp_path_factory.mktemp("installed")
+    galaxy = str(ROOT / ".venv" / "bin" / "ansible-galaxy")
+    subprocess.run(
+        [galaxy, "collection", "build", "--output-path", place], cwd=ROOT, check=True, capture_output=True
+    )
+    tarball = next(place.glob("llm-orchestrator-*.tar.gz"))
+    subprocess.run(
+        [galaxy, "collection", "install", tarball, "-p", place / "collections", "--offline"],
+        cwd=place,
+        check=True,
+        capture_output=True,
+    )
+    shutil.copy(INVENTORY, place / "hosts.yml")
+    return place
+
+
+def run_installed(place: Path, name: str, *arguments: str):
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(place / "collections"), "ANSIBLE_CONFIG": os.devnull}
+    return run_playbook(name, *arguments, inventory=place / "hosts.yml", cwd=place, env=environment)
+
+
+def test_running_it_again_changes_nothing(playbook: Playbook, engine: docker.DockerClient) -> None:
+    before = container_ids(engine)
+    run = playbook()
+    run.assert_ok()
+    assert run.changed == 0, run.output
+    assert container_ids(engine) == before
+
+
+def test_check_mode_changes_nothing(playbook: Playbook, engine: docker.DockerClient) -> None:
+    before = container_ids(engine)
+    playbook("llm.orchestrator.site", "--check", "--diff").assert_ok()
+    assert container_ids(engine) == before
+
+
+def test_the_installed_collection_deploys_the_same(installed: Path) -> None:
+    run = run_installed(installed, "llm.orchestrator.site")
+    run.assert_ok()
+    assert run.changed == 0, run.output
+
+
+def test_a_playbook_outside_the_repository_can_use_a_role(installed: Path) -> None:
+    playbook = [
+        {
+            "name": "Cache alone",
+            "hosts": "cache_servers",
+            "become": True,
+            "roles": ["llm.orchestrator.cache_service"],
+        }
+    ]
+    (installed / "cache.yml").write_text(yaml.safe_dump(playbook))
+    run = run_installed(installed, "cache.yml")
+    run.assert_ok()
+    assert run.changed == 0, run.output
+
+
+def test_a_changed_service_alone_is_rebuilt_and_replaced(
+    installed: Path, playbook: Playbook, engine: docker.DockerClient
+) -> None:
+    before = container_ids(engine)
+    source = "ansible_collections/llm/orchestrator/service_src/storage_service/storage_service/__init__.py"
+    with (installed / "collections" / source).open("a") as file:
+        file.write("\n# changed by a test\n")
+    run_installed(installed, "llm.orchestrator.site").assert_ok()
+    after = container_ids(engine)
+    assert {name for name in CONTAINERS if before[name] != after[name]} == {"storage-service"}
+    playbook().assert_ok()
+
+
+def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
+    playbook: Playbook, engine: docker.DockerClient, http: httpx.Client
+) -> None:
+    for _ in range(3):
+        process = subprocess.Popen(
+            [
+                ANSIBLE_PLAYBOOK,
+                "llm.orchestrator.site",
+                "-e",
+                f"llm_log_level={random.choice(['info', 'debug'])}",
+            ],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(timeout=random.uniform(10, 45))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    playbook().assert_ok()
+    assert http.get("/v1/models").status_code == 200
+    ours = engine.containers.list(all=True, filters={"label": "llm.orchestrator.service"})
+    assert sorted(container.name for container in ours) == sorted(CONTAINERS)
+
+
+def refused(playbook: Playbook, *arguments: str, **options) -> str:
+    run = playbook("llm.orchestrator.site", *arguments, **options)
+    assert run.status != 0
+    assert run.changed == 0, run.output
+    return run.message()
+
+
+def test_an_unknown_engine_is_refused(playbook: Playbook) -> None:
+    assert "llm_engine is 'podman'; this release knows: docker" in refused(
+        playbook, "-e", "llm_engine=podman"
+    )
+
+
+def test_a_host_in_an_unknown_group_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    inventory = yaml.safe_load(INVENTORY.read_text())
+    inventory["all"]["children"]["model_server"] = {
+        "hosts": {
+            "other": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            }
+        }
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    message = refused(playbook, inventory=tmp_path / "hosts.yml")
+    assert "other is in no group that this collection knows (its groups: model_server;" in message
+
+
+def test_an_empty_group_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    inventory = yaml.safe_load(INVENTORY.read_text())
+    del inventory["all"]["children"]["cache_servers"]
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    assert "The inventory has no host in cache_servers" in refused(playbook, inventory=tmp_path / "hosts.yml")
+
+
+def test_a_port_in_use_is_refused(playbook: Playbook) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        message = refused(playbook, "-e", f"traefik_port={port}")
+    assert str(port) in message
+    assert "traefik_port" in message
+
+
+def test_a_model_file_that_is_not_there_is_refused(playbook: Playbook) -> None:
+    message = refused(
+        playbook,
+        "-e",
+        "model_service_model_source=file:///nowhere/model.gguf",
+        "-e",
+        f"model_service_model_sha256={'0' * 64}",
+    )
+    assert "/nowhere/model.gguf" in message
+
+
+def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF, but not this one")
+    message = refused(
+        playbook,
+        "-e",
+        f"model_service_model_source=file://{model}",
+        "-e",
+        f"model_service_model_sha256={'0' * 64}",
+    )
+    assert "0" * 64 in message
+
+
+def test_too_little_memory_for_the_model_is_refused(playbook: Playbook) -> None:
+    assert "memory" in refused(playbook, "-e", "model_service_slots=100000").lower()

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules as the target's Python runs them, against this machine's Docker Engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible_collections.llm.orchestrator.plugins.module_utils import _engine
+
+IMAGE = "llm-orchestrator/base:0.1.0"
+COLLECTIONS_ROOT = Path(_engine.__file__).parents[5]
+MODULES = "ansible_collections.llm.orchestrator.plugins.modules"
+ENDS_ON_SIGTERM = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
+WORKLOAD: dict[str, Any] = {
+    "image": IMAGE,
+    "command": ["python3", "-c", ENDS_ON_SIGTERM],
+    "healthcheck": {"test": ["CMD", "true"], "interval": 0.2, "timeout": 5, "retries": 2, "start_period": 0},
+    "resources": {"memory": "64m", "cpus": 0.5},
+    "stop_timeout": 3,
+    "update": {"ready_timeout": 20},
+}
+
+
+@dataclass
+class Service:
+    """One service of a test, with everything that a test asks about it."""
+
+    name: str
+    secrets_dir: Path
+    api: docker.APIClient
+    python_path: list[str] = field(default_factory=lambda: [str(COLLECTIONS_ROOT)])
+
+    def command(self, module: str, arguments: dict[str, Any]) -> tuple[list[str], str]:
+        """A command line and what it reads from its standard input."""
+        return [sys.executable, "-m", f"{MODULES}.{module}"], json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
+
+    def arguments(self, state: str = "present", check: bool = False, **options: Any) -> dict[str, Any]:
+        described = WORKLOAD if state == "present" else {}
+        common = {"name": self.name, "state": state, "secrets_dir": str(self.secrets_dir)}
+        return {**described, **common, **options, "_ansible_check_mode": check}
+
+    def start(self, module: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
+        command, text = self.command(module, arguments)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(self.python_path)}
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(text)
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        output, errors = self.start(module, arguments).communicate(timeout=120)
+        assert output, errors
+        result: dict[str, Any] = json.loads(output)
+        return result
+
+    def ensure(self, state: str = "present", check: bool = False, **options: Any) -> dict[str, Any]:
+        result = self.run("container_service", self.arguments(state, check, **options))
+        assert not result.get("failed"), result
+        return result
+
+    def refuse(self, state: str = "present", **options: Any) -> dict[str, Any]:
+        """A run that has to fail, with one line."""
+        result = self.run("container_service", self.arguments(state, **options))
+        assert result.get("failed"), result
+        assert result["msg"].startswith(f"service {options.get('name', self.name)}: "), result["msg"]
+        assert "\n" not in result["msg"]
+        return result
+
+    def info(self) -> dict[str, Any]:
+        (service,) = self.run("container_service_info", {"name": self.name})["services"]
+        return dict(service)
+
+    def containers(self) -> list[dict[str, Any]]:
+        """All that carry the service's label, whatever their names."""
+        label = f"llm.orchestrator.service={self.name}"
+        found = self.api.containers(all=True, filters={"label": label})
+        return [self.api.inspect_container(container["Id"]) for container in found]
+
+    def container(self) -> dict[str, Any]:
+        """The only container of the service, under its name."""
+        (container,) = self.containers()
+        assert container["Name"] == f"/{self.name}"
+        return container
+
+    def execute(self, *command: str, user: str = "") -> tuple[int, str]:
+        run = self.api.exec_create(self.name, list(command), user=user)["Id"]
+        output = self.api.exec_start(run).decode().strip()
+        return self.api.exec_inspect(run)["ExitCode"], output
+
+    def secret_files(self) -> list[Path]:
+        return sorted(path for path in (self.secrets_dir / self.name).rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[docker.APIClient]:
+    client = docker.APIClient(version="auto")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def services(api: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Makes services with names of their own, and removes whatever becomes of them."""
+    made: list[Service] = []
+
+    def make() -> Service:
+        made.append(Service(f"cs-it-{secrets.token_hex(4)}", tmp_path_factory.mktemp("host") / "secrets", api))
+        return made[-1]
+
+    yield make
+    for service in made:
+        for container in service.containers():
+            api.remove_container(container["Id"], force=True)
+
+
+@pytest.fixture
+def service(services: Any) -> Service:
+    made: Service = services()
+    return made
+
+
+@pytest.fixture(scope="module")
+def network(api: docker.APIClient) -> Iterator[str]:
+    name = f"cs-it-net-{secrets.token_hex(4)}"
+    api.create_network(name)
+    yield name
+    for container in api.inspect_network(name)["Containers"]:
+        api.disconnect_container_from_network(container, name, force=True)
+    api.remove_network(name)
+
+
+@pytest.fixture(scope="module")
+def volume(api: docker.APIClient) -> Iterator[str]:
+    """A name for a volume that a test may let the module create."""
+    name = f"cs-it-vol-{secrets.token_hex(4)}"
+    yield name
+    if any(found["Name"] == name for found in api.volumes()["Volumes"] or ()):
+        api.remove_volume(name)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def second_image(api: docker.APIClient) -> Iterator[str]:
+    """The base image under a name of its own and with another ID."""
+    name = f"cs-it-image-{secrets.token_hex(4)}"
+    draft = api.create_container(IMAGE, "true")["Id"]
+    api.commit(draft, repository=name, tag="1", changes=["LABEL generation=1"])
+    api.commit(draft, repository=name, tag="2", changes=["LABEL generation=2"])
+    api.remove_container(draft)
+    yield name
+    for tag in ("1", "2"):
+        api.remove_image(f"{name}:{tag}", force=True)

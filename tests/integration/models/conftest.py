@@ -1,0 +1,35 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the tests of the model modules share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import FaultServer
+from ansible_collections.llm.orchestrator.tests.integration.models.module_runs import ModelFile, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "models")
+
+
+@pytest.fixture(scope="session")
+def model_file() -> ModelFile:
+    return ModelFile(1)
+
+
+@pytest.fixture
+def server(model_file: ModelFile) -> Iterator[FaultServer]:
+    server = FaultServer(model_file.content)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()

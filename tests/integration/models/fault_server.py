@@ -1,0 +1,116 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An HTTP server that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Fault = Callable[["Handler"], None]
+
+
+class FaultServer(ThreadingHTTPServer):
+    """Serves one file with ranges; each request takes the next of `faults` instead, while there are any."""
+
+    daemon_threads = True
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.etag = '"one"'
+        self.faults: list[Fault] = []
+        self.ranges: list[str | None] = []
+        self.sent = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/model.gguf"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultServer
+
+    def do_GET(self) -> None:
+        self.server.ranges.append(self.headers.get("Range"))
+        self.close_connection = True
+        fault = self.server.faults.pop(0) if self.server.faults else serve
+        fault(self)
+
+    def begin(self, status: int, length: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(length), "ETag": self.server.etag, **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def send(self, content: bytes) -> None:
+        self.wfile.write(content)
+        self.server.sent += len(content)
+
+    def log_message(self, *_: object) -> None:
+        """Requests are in `ranges`; pytest's output stays readable."""
+
+
+def asked_start(handler: Handler) -> int:
+    """The first byte of the asked range, where If-Range allows one."""
+    match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+    if not match or handler.headers.get("If-Range", handler.server.etag) != handler.server.etag:
+        return 0
+    return int(match[1])
+
+
+def serve(handler: Handler, upto: int | None = None, pause: float = 0.0) -> None:
+    content, start = handler.server.content, asked_start(handler)
+    if start:
+        content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.begin(206, len(content) - start, Content_Range=content_range)
+    else:
+        handler.begin(200, len(content))
+    for at in range(start, len(content) if upto is None else upto, 1 << 18):
+        handler.send(content[at : min(at + (1 << 18), upto or len(content))])
+        time.sleep(pause)
+
+
+def break_off(at: int) -> Fault:
+    """The connection ends after the file's byte `at`."""
+    return lambda handler: serve(handler, upto=at)
+
+
+def slowly(pause: float) -> Fault:
+    return lambda handler: serve(handler, pause=pause)
+
+
+def status(code: int, **headers: str) -> Fault:
+    return lambda handler: handler.begin(code, 0, **headers)
+
+
+def whole_for_range(handler: Handler) -> None:
+    """Takes no notice of Range."""
+    handler.begin(200, len(handler.server.content))
+    handler.send(handler.server.content)
+
+
+def range_of_another_version(handler: Handler) -> None:
+    """Takes no notice of If-Range, and the file has changed."""
+    handler.server.etag = '"two"'
+    del handler.headers["If-Range"]
+    serve(handler)
+
+
+def flipped(handler: Handler) -> None:
+    content = bytearray(handler.server.content)
+    content[-1] ^= 1
+    handler.begin(200, len(content))
+    handler.send(bytes(content))
+
+
+def stalled(handler: Handler) -> None:
+    handler.begin(200, len(handler.server.content))
+    handler.send(handler.server.content[:1000])
+    handler.wfile.flush()
+    time.sleep(3)

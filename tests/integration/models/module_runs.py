@@ -1,0 +1,86 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The model modules as the target's Python runs them, and models for them to work on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.llm.orchestrator.plugins.module_utils import _gguf
+from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.gguf_files import model
+
+COLLECTIONS_ROOT = Path(_gguf.__file__).parents[5]
+MODULES = "ansible_collections.llm.orchestrator.plugins.modules"
+DATA_BYTES = 8 << 20
+
+
+class ModuleRun:
+    """One run of a module in a process of its own."""
+
+    def __init__(self, module: str, arguments: dict[str, Any], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"{MODULES}.{module}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(COLLECTIONS_ROOT), **environment},
+        )
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def result(self, timeout: float = 120) -> dict[str, Any]:
+        output, errors = self.process.communicate(timeout=timeout)
+        assert "Traceback" not in errors, errors
+        result: dict[str, Any] = json.loads(output)
+        assert result.get("failed", False) == (self.process.returncode != 0)
+        return result
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Store:
+    """A models_dir and the modules that work on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.environment: dict[str, str] = {}
+
+    def start(self, module: str, *, check: bool = False, **options: Any) -> ModuleRun:
+        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": True}
+        if module != "model_info":
+            arguments.setdefault("models_dir", str(self.root))
+        return ModuleRun(module, arguments, self.environment)
+
+    def run(self, module: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        return self.start(module, check=check, **options).result()
+
+    def visible(self) -> list[str]:
+        """All that is under the models' directory, less work in progress."""
+        files = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
+        return sorted(str(path) for path in files if path.parts[0] != ".partial")
+
+    def leftovers(self) -> list[str]:
+        return sorted(str(path.relative_to(self.root)) for path in (self.root / ".partial").rglob("*"))
+
+
+class ModelFile:
+    """A model of 8 MiB, different in each test."""
+
+    def __init__(self, seed: int) -> None:
+        whole = model({"a.weight": ((1024, DATA_BYTES // 4096), "F32")}, file_type=0)
+        self.content = whole[:-DATA_BYTES] + random.Random(seed).randbytes(DATA_BYTES)
+        self.sha256 = hashlib.sha256(self.content).hexdigest()
