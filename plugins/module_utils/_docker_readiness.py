@@ -15,6 +15,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Co
 STABLE_SECONDS = 2.0
 _POLL = 0.2
 _LOG_LINES = 20
+_KILLED = 128 + 9
 
 
 def await_ready(
@@ -51,14 +52,16 @@ def _has_failed(container: Container, patient: bool) -> bool:
 
 def _cause(container: Container, timeout: float) -> str:
     said = f", its last health check said: {container.health_output}" if container.health_output else ""
+    limit = container.record.get("resources", {}).get("memory")
+    size = f", its limit is {limit / 2**20:.0f} MiB" if limit else ""
     if container.oom_killed:
-        limit = container.record.get("resources", {}).get("memory")
-        size = f", its limit is {limit / 2**20:.0f} MiB" if limit else ""
         return f"its container ran out of memory{size}"
     if container.error:
         return f"its container did not start: {container.error}"
     if container.status in ("exited", "dead", "restarting"):
-        return f"its container exited with code {container.exit_code}"
+        # A busy engine can miss the kernel's word that memory ran out, and nobody else kills a new container.
+        doubt = f", killed, probably for lack of memory{size}" if container.exit_code == _KILLED else ""
+        return f"its container exited with code {container.exit_code}{doubt}"
     if container.health == "unhealthy":
         return f"its container is unhealthy{said}"
     return f"its container was not ready within {timeout:g} s{said}"

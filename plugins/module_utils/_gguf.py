@@ -164,7 +164,7 @@ class _Cursor:
     def skip_strings(self, count: int, what: str) -> None:
         """Step over `count` strings; the loop that a vocabulary of 250,000 tokens goes through."""
         window, at = self._window, self._at
-        for _ in range(count):
+        for _string in range(count):
             if at + 8 > len(window):
                 self._at = at
                 self.demand(8, what)
@@ -205,12 +205,12 @@ class _Reader:
         version = _checked_version(cursor.u32("the version"))
         tensor_count = _limited(cursor.u64("the tensor count"), MAX_TENSORS, "tensors")
         pair_count = _limited(cursor.u64("the metadata count"), MAX_PAIRS, "metadata pairs")
-        for _ in range(pair_count):
+        for _pair in range(pair_count):
             self._pair()
         alignment = self._alignment()
         tensors: dict[str, Tensor] = {}
         expected = 0
-        for _ in range(tensor_count):
+        for _tensor in range(tensor_count):
             tensor = self._tensor()
             if tensor.name in tensors:
                 raise MalformedGgufError(f"tensor {tensor.name!r} is there twice")
@@ -255,7 +255,7 @@ class _Reader:
             self.cursor.skip(count * size, what)
             return Omitted("numbers", count)
         self._keep(count * 32, what)
-        return [self._scalar(kind, what) for _ in range(count)]
+        return [self._scalar(kind, what) for _item in range(count)]
 
     def _scalar(self, kind: int, what: str) -> Item:
         if kind == _STRING:
@@ -280,10 +280,8 @@ class _Reader:
         what = f"tensor {name!r}"
         dimensions = self.cursor.u32(what)
         if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise MalformedGgufError(
-                f"{what} has {dimensions} dimensions: 1 to {MAX_DIMENSIONS} are possible"
-            )
-        dims = tuple(self.cursor.u64(what) for _ in range(dimensions))
+            raise MalformedGgufError(f"{what} has {dimensions} dimensions: 1 to {MAX_DIMENSIONS} are possible")
+        dims = tuple(self.cursor.u64(what) for _dim in range(dimensions))
         kind = self.cursor.u32(what)
         tensor_type = TENSOR_TYPES.get(kind)
         if tensor_type is None:
@@ -297,9 +295,7 @@ class _Reader:
             )
         tensor = Tensor(name, dims, tensor_type, self.cursor.u64(what))
         if tensor.nbytes > self.cursor.size:
-            raise TruncatedGgufError(
-                f"{what} takes {tensor.nbytes} bytes, but the whole file has {self.cursor.size}"
-            )
+            raise TruncatedGgufError(f"{what} takes {tensor.nbytes} bytes, but the whole file has {self.cursor.size}")
         return tensor
 
     def _name(self, limit: int, what: str) -> str:
@@ -317,11 +313,7 @@ class _Reader:
 
     def _alignment(self) -> int:
         alignment = self.metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-        if (
-            not isinstance(alignment, int)
-            or not 0 < alignment <= MAX_ALIGNMENT
-            or alignment & (alignment - 1)
-        ):
+        if not isinstance(alignment, int) or not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
             raise MalformedGgufError(
                 f"general.alignment is {alignment}: it must be a power of two up to {MAX_ALIGNMENT}"
             )

@@ -141,8 +141,7 @@ def tensor_types(header: Header) -> dict[str, TensorTypeShare]:
         elements[tensor.type.name] += tensor.elements
     total = sum(elements.values())
     return {
-        name: TensorTypeShare(tensors[name], count, round(count / total, 6))
-        for name, count in elements.most_common()
+        name: TensorTypeShare(tensors[name], count, round(count / total, 6)) for name, count in elements.most_common()
     }
 
 
@@ -184,9 +183,7 @@ def int8_report(header: Header) -> Int8Report:
 def low_precision_tensors(header: Header) -> tuple[Tensor, ...]:
     """Weight matrices that already lost precision, so that Q8_0 can't restore what they had."""
     return tuple(
-        tensor
-        for tensor in header.tensors
-        if is_weight_matrix(tensor) and tensor.type.name not in UNQUANTIZED | {INT8}
+        tensor for tensor in header.tensors if is_weight_matrix(tensor) and tensor.type.name not in UNQUANTIZED | {INT8}
     )
 
 

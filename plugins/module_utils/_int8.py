@@ -112,6 +112,9 @@ def require_int8(path: Path, header: Header) -> Int8Report:
 
 def ensure_derived(wanted: Derivation, check: bool) -> Derived:
     """Make the INT8 file unless it is there; with `check` only say what would be done."""
+    if check and not wanted.source.exists():
+        # In a first run under check mode the task before this one has only said that it would fetch the source.
+        return Derived(True, None, None, None)
     header = model_header(wanted.source)
     recorded = ModelStore(wanted.source.parent.parent).record_beside(wanted.source)
     source_sha256 = recorded.sha256 if recorded else _digest(wanted, wanted.source)
@@ -213,9 +216,7 @@ def _ensure_named(wanted: Derivation, record: Record) -> None:
 def _require_same_model(source: Header, made: Header) -> None:
     shapes = [{tensor.name: tensor.dims for tensor in header.tensors} for header in (source, made)]
     if shapes[0] != shapes[1] or architecture(source) != architecture(made):
-        raise ModelFileError(
-            "the quantizer's output is another model than its source: other tensors or architecture"
-        )
+        raise ModelFileError("the quantizer's output is another model than its source: other tensors or architecture")
 
 
 def _digest(wanted: Derivation, path: Path) -> str:

@@ -115,9 +115,7 @@ class ModelStore:
             if record is None or record.made is None:
                 continue
             same = (record.made.source_sha256, record.made.recipe) == (source_sha256, recipe)
-            intact = (
-                name for name in self.names(record.sha256) if self.condition(record.sha256, name) == "present"
-            )
+            intact = (name for name in self.names(record.sha256) if self.condition(record.sha256, name) == "present")
             if same and any(intact):
                 return record
         return None

@@ -40,6 +40,7 @@ _LOG_LINES = 20
 # The interpreter, llama.cpp's code and its bookkeeping of tensors.
 _BASE_MEMORY_BYTES = 512 << 20
 _PIDS_LIMIT = 512
+_KILLED = 128 + 9
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ def int8_bytes(header: Header) -> int:
     """Size of the INT8 derivative's tensors."""
     int8 = next(kind for kind in TENSOR_TYPES.values() if kind.name == INT8)
     return sum(
-        tensor.elements // int8.block_elements * int8.block_bytes
-        if is_weight_matrix(tensor)
-        else tensor.nbytes
+        tensor.elements // int8.block_elements * int8.block_bytes if is_weight_matrix(tensor) else tensor.nbytes
         for tensor in header.tensors
     )
 
@@ -152,10 +151,10 @@ def _wait(container: Any, job: QuantizationJob, report: Report) -> None:
 
 def _check(container: Any, job: QuantizationJob) -> None:
     state = container.attrs["State"]
-    if state["OOMKilled"]:
+    # Not every engine sets OOMKilled, and nobody else sends SIGKILL to this container.
+    if state["OOMKilled"] or state["ExitCode"] == _KILLED:
         raise ModelFileError(
-            f"quantizing {job.source} needs more than its memory limit of {megabytes(job.memory_bytes)}:"
-            " raise memory"
+            f"quantizing {job.source} needs more than its memory limit of {megabytes(job.memory_bytes)}: raise memory"
         )
     if state["ExitCode"]:
         lines = container.logs(tail=_LOG_LINES).decode("utf-8", "replace").strip().splitlines()

@@ -85,6 +85,7 @@ attributes:
   platform:
     platforms: posix
   safe_file_operations:
+    description: Never leaves a file that is half written under its name.
     support: full
     details: The file is written under another name, verified, synced to disk and renamed, whatever
       O(unsafe_writes) says.

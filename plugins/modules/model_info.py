@@ -209,9 +209,7 @@ def describe(header: Header, context: int | None, slots: int, kv_type: str) -> d
         "int8_share": int8.share,
         "kv_bytes_per_token": {kind: facts.kv_bytes_per_token(header, kind) for kind in facts.KV_TYPES},
         "memory": estimate(header, context or context_length, slots, kv_type),
-        "metadata": {
-            key: printable(value) for key, value in header.metadata.items() if key != facts.CHAT_TEMPLATE
-        },
+        "metadata": {key: printable(value) for key, value in header.metadata.items() if key != facts.CHAT_TEMPLATE},
     }
 
 

@@ -76,13 +76,15 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    details: The digest of a file that isn't made yet isn't known, so RV(path) and RV(sha256) are nothing
-      then.
+    details:
+      - The digest of a file that isn't made yet isn't known, so RV(path) and RV(sha256) are nothing then.
+      - With O(state=present) a source that isn't there counts as one that an earlier task would have fetched.
   diff_mode:
     support: full
   platform:
     platforms: posix
   safe_file_operations:
+    description: Never leaves a file that is half written under its name.
     support: full
     details: The file is written under another name, verified, synced to disk and renamed, whatever
       O(unsafe_writes) says.
@@ -126,7 +128,7 @@ file_bytes:
   description: Size of the INT8 file; nothing in check mode where it isn't made yet.
   returned: success
   type: int
-  sample: 144810944
+  sample: 144811072
 quantization:
   description: The quantization that the INT8 file names for itself; nothing in check mode where it isn't made
     yet.

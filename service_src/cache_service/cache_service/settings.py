@@ -14,9 +14,7 @@ class CacheSettings(ServiceSettings):
     max_entry_bytes: int = Field(
         default=4 << 20, ge=1, description="Larger entries get a 413; it bounds every request body"
     )
-    default_ttl: int = Field(
-        default=3600, ge=1, description="Seconds that an entry lives if its PUT names no time"
-    )
+    default_ttl: int = Field(default=3600, ge=1, description="Seconds that an entry lives if its PUT names no time")
     max_ttl: int = Field(default=7 * 24 * 3600, ge=1, description="Seconds that a PUT may ask for at most")
     namespace: str = Field(
         default="llm-cache:",
@@ -32,7 +30,7 @@ class CacheSettings(ServiceSettings):
     redis_timeout: float = Field(
         default=0.5, gt=0, le=30, description="Seconds until a Redis that does not answer is a 503"
     )
-    redis_connections: int = Field(default=32, ge=1, le=1000, description="Connections at most")
+    redis_connections: int = Field(default=16, ge=1, le=1000, description="Connections at most")
 
     @field_validator("redis_url")
     @classmethod

@@ -26,7 +26,7 @@ MAX_ENTRY_BYTES = 1 << 20
 ACL = """\
 user default off sanitize-payload resetchannels -@all
 user cache on #{digest} ~llm-cache:* resetchannels -@all +ping +get +getrange +strlen +set +pttl +unlink \
-+scan +dbsize +info +multi +exec +discard +select
++scan +dbsize +info +multi +exec +discard
 user admin on >admin ~* &* +@all
 """
 
@@ -117,7 +117,7 @@ async def _serve(settings: CacheSettings) -> AsyncIterator[httpx.AsyncClient]:
 
         async def with_state(scope, receive, send):  # type: ignore[no-untyped-def]
             # httpx's transport runs no lifespan, so it can't hand its state to the requests.
-            await app({**scope, "state": dict(state)}, receive, send)
+            await app({**scope, "state": dict(state or {})}, receive, send)
 
         transport.app = with_state
         async with httpx.AsyncClient(transport=transport, base_url="http://cache") as client:
@@ -132,18 +132,18 @@ def serve() -> Serve:
 
 @pytest.fixture
 def settings(redis_process: RedisServer) -> CacheSettings:
-    return CacheSettings(
-        redis_url=redis_process.url,
-        redis_password=PASSWORD,
-        max_entry_bytes=MAX_ENTRY_BYTES,
-        default_ttl=600,
-        max_ttl=3600,
+    return CacheSettings.model_validate(
+        {
+            "redis_url": redis_process.url,
+            "redis_password": PASSWORD,
+            "max_entry_bytes": MAX_ENTRY_BYTES,
+            "default_ttl": 600,
+            "max_ttl": 3600,
+        }
     )
 
 
 @pytest.fixture
-async def client(
-    empty_redis: RedisServer, settings: CacheSettings, serve: Serve
-) -> AsyncIterator[httpx.AsyncClient]:
+async def client(empty_redis: RedisServer, settings: CacheSettings, serve: Serve) -> AsyncIterator[httpx.AsyncClient]:
     async with serve(settings) as client:
         yield client

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from cache_service.settings import CacheSettings
+
 MAX_ENTRY_BYTES = 1 << 20  # as in conftest.py
 
 
@@ -46,9 +48,7 @@ async def test_an_entry_may_be_empty(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_put_replaces_bytes_type_and_ttl(client: httpx.AsyncClient) -> None:
-    await client.put(
-        "/v1/entries/k", content=b"one", headers={"Content-Type": "text/plain", "X-TTL-Seconds": "9"}
-    )
+    await client.put("/v1/entries/k", content=b"one", headers={"Content-Type": "text/plain", "X-TTL-Seconds": "9"})
     await client.put("/v1/entries/k", content=b"two", headers={"Content-Type": "text/html"})
     got = await client.get("/v1/entries/k")
     assert (got.content, got.headers["Content-Type"], got.headers["X-TTL-Seconds"]) == (
@@ -136,12 +136,16 @@ async def test_an_entry_over_the_limit_is_a_413_and_one_at_it_is_stored(
     assert len((await client.get("/v1/entries/k")).content) == MAX_ENTRY_BYTES
 
 
-async def test_concurrent_requests_beyond_the_connections_are_all_answered(
-    client: httpx.AsyncClient,
+async def test_concurrent_requests_wait_for_a_free_connection(
+    empty_redis: Any, settings: CacheSettings, serve: Any
 ) -> None:
-    async def round_trip(number: int) -> bytes:
+    async def round_trip(client: httpx.AsyncClient, number: int) -> bytes:
         await client.put(f"/v1/entries/{number}", content=b"%d" % number)
         return (await client.get(f"/v1/entries/{number}")).content
 
-    answers = await asyncio.gather(*(round_trip(number) for number in range(100)))
+    few = settings.model_copy(update={"redis_connections": 3, "redis_timeout": 10})
+    async with serve(few) as client:
+        answers = await asyncio.gather(*(round_trip(client, number) for number in range(100)))
+        clients = empty_redis.admin.client_list()
     assert answers == [b"%d" % number for number in range(100)]
+    assert len([entry for entry in clients if entry["user"] == "cache"]) == 3

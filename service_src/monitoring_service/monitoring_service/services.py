@@ -103,10 +103,10 @@ def _by_metrics(target: Target, seen: Seen | None) -> tuple[State, str | None]:
     if not values and target.scraped_as in seen.last_up:
         return State.UNKNOWN, f"only {target.scraped_as} can tell, and it does not answer"
     if not values:
-        return State.NOT_DEPLOYED, f"{target.scraped_as}, which tells about it, was never seen"
+        return State.NOT_DEPLOYED, f"nothing tells about it: {target.scraped_as} was never seen"
     if all(values):
         return State.UP, None
-    return State.DOWN, f"{target.scraped_as} does not reach it ({target.metrics.up} is 0)"
+    return State.DOWN, f"not reached by {target.scraped_as} ({target.metrics.up} is 0)"
 
 
 def _absent(target: Target, seen: Seen | None, now: float) -> tuple[State, str | None]:

@@ -80,7 +80,7 @@ def test_the_state_of_each_service_is_shown(visit: Visit) -> None:
     expect(cards["model-service"]).to_contain_text("Up")
     expect(cards["model-service"]).to_contain_text("1.2.3")
     expect(cards["storage-service"]).to_contain_text("Not deployed")
-    expect(visit.page.locator("#summary")).to_have_text("All services are up")
+    expect(visit.page.locator("#summary")).to_have_text("All deployed services are up")
 
 
 def test_each_chart_draws_lines(visit: Visit) -> None:
@@ -90,6 +90,15 @@ def test_each_chart_draws_lines(visit: Visit) -> None:
         expect(figure.locator(".empty")).to_have_text("")
         expect(figure.locator(".legend li").first).to_be_visible()
         assert figure.locator("canvas").evaluate(INK) > 0, f"{name} is blank"
+
+
+def test_pointing_at_a_chart_tells_the_values_there(visit: Visit) -> None:
+    canvas = visit.page.locator("#chart-queue canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.hover(position={"x": box["width"] - 12, "y": 60})
+    told = canvas.evaluate("canvas => Chart.getChart(canvas).tooltip.body.flatMap(({ lines }) => lines)")
+    assert " slots: 8" in told
 
 
 def test_the_numbers_of_now_are_shown(visit: Visit) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service_kit import errors, health, metrics
 from service_kit.errors import ErrorBody
@@ -36,7 +37,8 @@ def create_app(
     ``lifespan`` owns what lives as long as the process; what it yields is each request's
     ``request.state``. ``checks`` decide readiness; each raises with the reason when it fails.
     """
-    app = FastAPI(title=service, version=version, lifespan=lifespan, responses=_ERRORS)
+    # The documentation page comes with its scripts: a server without internet shows it too.
+    app = FastAPIOffline(redoc_url=None, title=service, version=version, lifespan=lifespan, responses=_ERRORS)
     app.state.health = Health(checks)
     for router in (*routers, health.router, metrics.router):
         app.include_router(router)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -18,6 +20,8 @@ REQUEST_ID_HEADER = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _QUIET_PATHS = ("/health/", "/metrics")
+_DROPPED_BYTES = 16 << 20
+_DROP_SECONDS = 5.0
 
 access_log = logging.getLogger("access")
 log = logging.getLogger(__name__)
@@ -90,12 +94,18 @@ class ForwardedPrefix:
         if scope["type"] == "http":
             prefix = Headers(scope=scope).get("X-Forwarded-Prefix", "")
             if _PREFIX.fullmatch(prefix):
+                # As ASGI has it: the path holds the root path, which routing takes off again.
                 scope["root_path"] = prefix
+                scope["path"] = prefix + scope["path"]
         await self._app(scope, receive, send)
 
 
 class BodyLimit:
-    """Refuses a request body over ``limit`` bytes with a 413, before or while it is read."""
+    """Refuses a request body over ``limit`` bytes with a 413, before or while it is read.
+
+    Many clients read the answer only once they have sent all. So the rest of a body that is not
+    much too large is read and dropped; of a larger one the connection is cut.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -105,8 +115,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._limit:
+            # To read is to ask a client that waits for "100 Continue" for its body.
+            if int(declared) <= self._limit + _DROPPED_BYTES and "expect" not in headers:
+                await _drop(receive)
             too_large = self._too_large()
             response = error_response(413, str(too_large), code=too_large.code, headers=too_large.headers)
             await response(scope, receive, send)
@@ -119,6 +133,8 @@ class BodyLimit:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._limit:
+                    if message.get("more_body", False):
+                        await _drop(receive)
                     raise self._too_large()
             return message
 
@@ -129,5 +145,17 @@ class BodyLimit:
             413,
             f"The request body is over the limit of {self._limit} bytes",
             code="body_too_large",
-            headers={"Connection": "close"},  # the rest of the body is not read
+            headers={"Connection": "close"},
         )
+
+
+async def _drop(receive: Receive) -> None:
+    """Reads what is left of a body, within bounds of size and time."""
+    dropped = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DROP_SECONDS):
+            while dropped <= _DROPPED_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return

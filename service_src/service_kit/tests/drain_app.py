@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import StreamingResponse
 
 from service_kit import server
@@ -31,6 +31,11 @@ async def events(count: int) -> StreamingResponse:
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@router.put("/raw")
+async def raw(request: Request) -> dict[str, int]:
+    return {"bytes": len(await request.body())}
 
 
 @router.get("/half")

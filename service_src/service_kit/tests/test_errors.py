@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import httpx
@@ -45,9 +46,7 @@ async def test_a_wrong_field_is_a_400_that_names_it(client: httpx.AsyncClient) -
 
 
 async def test_broken_json_is_a_400_that_says_so(client: httpx.AsyncClient) -> None:
-    response = await client.post(
-        "/orders", content='{"count": ', headers={"Content-Type": "application/json"}
-    )
+    response = await client.post("/orders", content='{"count": ', headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert _error(response)["code"] == "invalid_json"
 
@@ -104,3 +103,14 @@ async def test_an_unfit_forwarded_prefix_is_ignored(client: httpx.AsyncClient) -
     response = await client.get("/docs", headers={"X-Forwarded-Prefix": "/a'><script>"})
     assert "script>'" not in response.text
     assert "'/openapi.json'" in response.text
+
+
+async def test_the_documentation_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
+    headers = {"X-Forwarded-Prefix": "/api/pots"}
+    page = (await client.get("/docs", headers=headers)).text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert sources
+    for source in sources:
+        assert source.startswith("/api/pots/")
+        answer = await client.get(source.removeprefix("/api/pots"), headers=headers)
+        assert answer.status_code == 200, source

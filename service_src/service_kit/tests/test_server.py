@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -146,10 +148,38 @@ def test_a_stream_that_breaks_is_cut_not_ended(server: Server) -> None:
     assert server.get("/health/live").status_code == 200
 
 
-def test_a_body_over_the_limit_gets_its_413_over_a_real_connection(server: Server) -> None:
-    body = b"x" * (4 << 20)
-    declared = httpx.post(f"{server.url}/events/1", content=body, trust_env=False)
-    assert (declared.status_code, declared.headers["Connection"]) == (413, "close")
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_client_that_sends_all_before_it_reads_gets_its_413(server: Server, port: int, chunked: bool) -> None:
+    body = iter([b"x" * (1 << 20)] * 8) if chunked else b"x" * (8 << 20)
+    for _ in range(5):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("PUT", "/raw", body=body, encode_chunked=chunked)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Connection"]) == (413, "close")
+        assert b"body_too_large" in response.read()
+        connection.close()
+        if chunked:
+            body = iter([b"x" * (1 << 20)] * 8)
+
+
+def test_a_client_that_asks_first_gets_its_413_without_sending(server: Server, port: int) -> None:
+    head = b"PUT /raw HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(head)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_far_over_the_limit_is_cut(server: Server, port: int) -> None:
+    head = b"PUT /raw HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head)
+        with contextlib.suppress(ConnectionError):
+            while sent < 200:
+                connection.sendall(chunk)
+                sent += 1
+    assert sent < 60
 
 
 def test_a_port_in_use_ends_the_process_with_a_status_that_is_not_0(server: Server, port: int) -> None:

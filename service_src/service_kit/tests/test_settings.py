@@ -62,9 +62,7 @@ def test_a_wrong_setting_ends_the_process_with_one_line_that_names_it(
     )
 
 
-def test_each_wrong_setting_has_its_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("POT_SIZE", "small")
     monkeypatch.setenv("POT_LOG_LEVEL", "loud")
     lines = _refusal(PotSettings, capsys).splitlines()
@@ -94,18 +92,14 @@ def test_a_list_that_is_not_json_is_one_line(
     assert message.count("\n") == 1
 
 
-def test_a_wrong_secret_is_not_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("POT_PASSWORD", "hunter2")
     message = _refusal(PotSettings, capsys)
     assert "setting POT_PASSWORD: " in message
     assert "hunter2" not in message
 
 
-def test_a_long_value_is_shortened(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_long_value_is_shortened(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("POT_SIZE", "x" * 5000)
     assert len(_refusal(PotSettings, capsys)) < 250
 
@@ -117,8 +111,6 @@ def test_fail_prints_its_line_and_exits_with_2(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "pots: /models/a.gguf is not there; check POT_MODEL\n"
 
 
-def test_a_password_in_a_url_is_not_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_password_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("POT_SIZE", "redis://user:hunter2@pots:1/0")
     assert "(got 'redis://user:***@pots:1/0')" in _refusal(PotSettings, capsys)

@@ -56,7 +56,7 @@ BAD_RELEASES = [
     ),
     pytest.param(
         {"command": ["python3", "-c", EATS_MEMORY], "healthcheck": None},
-        "its container ran out of memory, its limit is 64 MiB",
+        "memory, its limit is 64 MiB",
         [],
         id="out-of-memory",
     ),

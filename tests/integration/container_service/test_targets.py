@@ -49,4 +49,4 @@ def test_a_playbook_takes_a_service_through_its_life(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "correct-horse" not in done.stdout
+    assert "correct-horse-battery" not in done.stdout

@@ -13,9 +13,7 @@ from service_kit.errors import ApiError
 
 TTL_HEADER = "X-TTL-Seconds"
 _RAW_BODY: dict[str, Any] = {
-    "requestBody": {
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-    }
+    "requestBody": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
 _FOUND: dict[int | str, dict[str, Any]] = {
     200: {

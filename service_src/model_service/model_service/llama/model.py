@@ -28,10 +28,10 @@ class Model:
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
-        native_log.last_error = ""
+        native_log.first_error = ""
         self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
-            raise ModelError(f"cannot load {path}: {native_log.last_error or 'llama.cpp gave no reason'}")
+            raise ModelError(f"cannot load {path}: {native_log.first_error or 'llama.cpp gave no reason'}")
         self.vocab = llama.llama_model_get_vocab(self.handle)
         self.vocab_size: int = llama.llama_vocab_n_tokens(self.vocab)
         self.bos_text = self._text_of(llama.llama_vocab_bos(self.vocab))

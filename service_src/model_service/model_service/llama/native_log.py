@@ -15,10 +15,10 @@ _CONTINUED = 5
 
 
 class NativeLog:
-    """Takes llama.cpp's log while it lives, and keeps the last error for a message of our own."""
+    """Takes llama.cpp's log while it lives, and keeps an error for a message of our own."""
 
     def __init__(self) -> None:
-        self.last_error = ""
+        self.first_error = ""  # since somebody last emptied it: the cause, what follows is who noticed
         self._level = logging.DEBUG
         self._callback = llama.llama_log_callback(self._write)  # the C side holds no reference
         llama.llama_log_set(self._callback, None)
@@ -27,7 +27,7 @@ class NativeLog:
         if level != _CONTINUED:
             self._level = _LEVELS.get(level, logging.DEBUG)
         line = text.decode(errors="replace").strip()
-        if self._level == logging.ERROR and line:
-            self.last_error = line
+        if self._level == logging.ERROR and line and not self.first_error:
+            self.first_error = line
         if line:
             log.log(self._level, line)

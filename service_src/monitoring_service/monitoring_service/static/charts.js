@@ -38,12 +38,16 @@ export function showSeries({ start, end, charts }) {
     const lines = data.lines.filter(({ points }) => points.some(({ value }) => value !== null));
     chart.data.datasets = data.lines.map((line, index) => dataset(spec, line, index));
     Object.assign(chart.options.scales.x, { min: from, max: end });
-    Object.assign(chart.options.scales.y, { max: data.unit === "ratio" ? 1 : undefined });
+    Object.assign(chart.options.scales.y, {
+      max: data.unit === "ratio" ? 1 : undefined,
+      suggestedMax: data.unit === "s" ? 0.1 : 1, // an axis for a line of zeros
+    });
     chart.options.scales.y.ticks.callback = (value) => format(value);
     chart.options.plugins.tooltip.callbacks.label = ({ dataset: { label }, parsed: { y } }) => ` ${label}: ${format(y)}`;
     paint(chart);
     chart.update("none");
     showLegend(figure, spec, lines, data.lines, format);
+    figure.classList.toggle("blank", lines.length === 0);
     figure.querySelector(".empty").textContent = lines.length ? "" : `No data yet. ${spec.empty}.`;
   }
 }
@@ -59,6 +63,7 @@ export function setEmpty(reason) {
   for (const { figure, chart } of figures.values()) {
     chart.data.datasets = [];
     chart.update("none");
+    figure.classList.add("blank");
     figure.querySelector(".legend").replaceChildren();
     figure.querySelector(".empty").textContent = reason;
     figure.querySelector("canvas").setAttribute("aria-label", `${figure.querySelector("h3").textContent}: ${reason}`);
@@ -118,7 +123,7 @@ function configuration() {
       },
       scales: {
         x: { type: "linear", grid: { display: false }, ticks: { maxRotation: 0, callback: (value) => clock(value) }, afterBuildTicks: timeTicks },
-        y: { beginAtZero: true, grace: "8%", suggestedMax: 0.01, grid: { drawBorder: false }, ticks: { maxTicksLimit: 5 } },
+        y: { beginAtZero: true, grace: "8%", grid: { drawBorder: false }, ticks: { maxTicksLimit: 5 } },
       },
     },
   };

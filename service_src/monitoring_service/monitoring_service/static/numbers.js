@@ -19,9 +19,11 @@ export function showNumbers({ prometheus, model, cache, gateway, host }) {
     : gateway.error_ratio === null ? "At the gateway, without this page's own"
     : `${percent(gateway.error_ratio)} failed`);
 
+  // A busy processor is what inference looks like; full memory or a full disk is trouble.
   meter("cpu", host.cpu_ratio, host.cpu_cores && ` of ${host.cpu_cores} cores`);
   meter("memory", host.memory_ratio, host.memory_bytes && ` of ${gibibytes(host.memory_bytes)}`);
   meter("disk", host.disk_ratio);
+  for (const id of ["memory", "disk"]) warn(id);
 }
 
 function tile(id, value, detail, suffix = "") {
@@ -41,6 +43,11 @@ function meter(id, ratio, suffix) {
   element.firstElementChild.style.width = `${value}%`;
   element.setAttribute("aria-valuenow", value);
   element.setAttribute("aria-valuetext", ratio === null ? "no data" : `${value} %`);
-  element.dataset.state = value >= 95 ? "down" : value >= 85 ? "degraded" : "up";
   document.getElementById(`${id}-text`).textContent = percent(ratio) + (ratio === null ? "" : suffix || "");
+}
+
+function warn(id) {
+  const element = document.getElementById(id);
+  const value = Number(element.getAttribute("aria-valuenow"));
+  element.dataset.state = value >= 95 ? "down" : value >= 85 ? "degraded" : "up";
 }

@@ -47,7 +47,7 @@ function summarize(services) {
   const impaired = inState("degraded", "unknown");
   if (down.length) show("down", down, "down");
   else if (impaired.length) show("degraded", impaired, "not well");
-  else setSummary("up", "All services are up");
+  else setSummary("up", inState("not_deployed").length ? "All deployed services are up" : "All services are up");
 }
 
 function show(state, names, what) {

@@ -110,8 +110,9 @@ def llama_tensors(weights: str, layers: int = 1, width: int = 64) -> dict[str, t
 
 
 def llama_pairs(layers: int = 1, width: int = 64) -> list[bytes]:
-    """The figures that the memory estimate needs."""
+    """The figures that the memory estimate and llama.cpp's quantizer need."""
     return [
+        pair("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
         pair("llama.block_count", U32, layers),
         pair("llama.context_length", U32, 2048),
         pair("llama.embedding_length", U32, width),

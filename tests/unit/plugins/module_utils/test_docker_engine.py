@@ -264,6 +264,21 @@ def test_a_run_killed_after_any_call_is_converged_by_the_next(
         assert docker.was_always_up
 
 
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_replacement_killed_before_the_old_one_stopped_can_be_called_off(
+    docker: FakeDocker, present: Any, calls: int
+) -> None:
+    present(describe("demo:1"))
+    old = the_one(docker)
+    docker.calls_left = calls
+    with pytest.raises(Killed):
+        present(describe("demo:2"))
+    docker.calls_left = 10**6
+    outcome = present(describe("demo:1"))
+    assert outcome.before == {"interrupted_replacement": "demo.next"}
+    assert the_one(docker) == old
+
+
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
 @pytest.mark.parametrize("calls", range(1, REPLACEMENT_CALLS + 1))
 def test_a_killed_run_followed_by_a_bad_release_still_serves(

@@ -116,9 +116,7 @@ def test_agrees_with_the_gguf_package(tmp_path: Path) -> None:
 
 
 def test_every_truncation_of_a_file_is_refused(tmp_path: Path) -> None:
-    whole = model(
-        {"a.weight": ((32, 2), "Q8_0")}, [pair("k", ARRAY, (STRING, ["x", "yy"])), pair("f", F32, 1.5)]
-    )
+    whole = model({"a.weight": ((32, 2), "Q8_0")}, [pair("k", ARRAY, (STRING, ["x", "yy"])), pair("f", F32, 1.5)])
     data_bytes = 2 * 34  # the padding behind the last tensor may be missing
     last = whole.rindex(b"\0" * 96) + data_bytes
     path = tmp_path / "model.gguf"
@@ -238,9 +236,7 @@ def test_a_count_that_only_a_large_file_could_hold_costs_no_memory(tmp_path: Pat
 
 def test_endless_small_strings_are_bounded_in_time(tmp_path: Path) -> None:
     path = tmp_path / "zeros.gguf"
-    arrays = [
-        string(f"k{n}") + struct.pack("<IIQ", ARRAY, STRING, 1_500_000) + bytes(12_000_000) for n in range(2)
-    ]
+    arrays = [string(f"k{n}") + struct.pack("<IIQ", ARRAY, STRING, 1_500_000) + bytes(12_000_000) for n in range(2)]
     path.write_bytes(header(arrays))
     started = time.monotonic()
     with pytest.raises(GgufLimitError, match="strings"):
@@ -263,7 +259,7 @@ def test_mutated_headers_end_in_a_header_or_a_reason_at_once(tmp_path: Path) -> 
     head = read(tmp_path, whole).data_offset
     chance = random.Random(SEED)
     path = tmp_path / "model.gguf"
-    refusals = 0
+    reasons = []
     slowest = 0.0
     for _ in range(MUTATIONS):
         mutated = bytearray(whole)
@@ -277,13 +273,13 @@ def test_mutated_headers_end_in_a_header_or_a_reason_at_once(tmp_path: Path) -> 
         try:
             found = read_header(path)
         except GgufError as error:
-            assert str(error)
-            refusals += 1
+            reasons.append(str(error))
         else:
             assert all(found.data_offset + t.offset + t.nbytes <= len(mutated) for t in found.tensors)
         slowest = max(slowest, time.monotonic() - started)
     assert slowest < 1
-    assert refusals > MUTATIONS / 2
+    assert len(reasons) > MUTATIONS / 2
+    assert all(reasons)
 
 
 def test_a_pipe_under_the_models_name_is_refused_not_waited_for(tmp_path: Path) -> None:
@@ -295,9 +291,7 @@ def test_a_pipe_under_the_models_name_is_refused_not_waited_for(tmp_path: Path) 
 def test_a_huge_sparse_file_is_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     rows = 2**25
-    path.write_bytes(
-        header([pair("general.architecture", STRING, "llama")], [tensor("t.weight", (1024, rows), 8, 0)])
-    )
+    path.write_bytes(header([pair("general.architecture", STRING, "llama")], [tensor("t.weight", (1024, rows), 8, 0)]))
     os.truncate(path, 2**36)
     started = time.monotonic()
     assert read_header(path).tensors[0].elements == 1024 * rows

@@ -1,0 +1,224 @@
+"""The engine on a real model: what is computed side by side is what would be computed alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import pytest
+from conftest import StartEngine
+from model_service.engine import (
+    Delta,
+    Engine,
+    Finished,
+    GenerationRequest,
+    NotReadyError,
+    OverloadedError,
+    PromptTooLongError,
+    Sampling,
+    Started,
+)
+from support import settle
+
+GREEDY = Sampling(temperature=0)
+COUNT = "One, two, three, four, five,"
+PROMPTS = [
+    COUNT,
+    "The capital of France is",
+    "Roses are red, violets are",
+    "A, B, C, D, E, F, G,",
+    "Monday, Tuesday, Wednesday,",
+    "To be, or not to be,",
+    "The quick brown fox",
+    "Once upon a time, there was a",
+]
+
+
+@dataclass
+class Outcome:
+    text: str
+    deltas: int
+    end: Finished
+
+
+async def run(engine: Engine, request: GenerationRequest) -> Outcome:
+    text, deltas = "", 0
+    async with aclosing(engine.submit(request)) as events:
+        async for event in events:
+            if isinstance(event, Delta):
+                text += event.text
+                deltas += 1
+            elif isinstance(event, Finished):
+                return Outcome(text, deltas, event)
+    raise AssertionError("no end")
+
+
+def greedy(prompt: str, max_tokens: int | None = 16, stop: tuple[str, ...] = ()) -> GenerationRequest:
+    return GenerationRequest(prompt, GREEDY, max_tokens, stop)
+
+
+async def is_idle(engine: Engine) -> None:
+    await settle(lambda: engine.stats().running == 0 and engine.stats().kv_usage == 0)
+
+
+async def test_greedy_decoding_gives_the_same_text_each_time(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        first, second = [await run(engine, greedy(COUNT)) for _ in range(2)]
+    assert " six, seven, eight" in first.text
+    assert (first.text, first.end.generated_tokens) == (second.text, second.end.generated_tokens)
+
+
+async def test_side_by_side_gives_what_each_gives_alone(start_engine: StartEngine) -> None:
+    async with start_engine(slots=4) as engine:
+        alone = [(await run(engine, greedy(prompt, 12))).text for prompt in PROMPTS]
+        together = await asyncio.gather(*(run(engine, greedy(prompt, 12)) for prompt in PROMPTS))
+        await is_idle(engine)
+    # Batch sizes change the last bits of the logits, so a tie may fall the other way; not more than one.
+    same = sum(one == other.text for one, other in zip(alone, together, strict=True))
+    assert same >= len(PROMPTS) - 1
+
+
+async def test_a_long_prompt_is_computed_in_chunks_beside_others(start_engine: StartEngine) -> None:
+    long_prompt = "word " * 300 + COUNT  # five steps of 64 tokens
+    async with start_engine() as engine:
+        long, short = await asyncio.gather(
+            run(engine, greedy(long_prompt, 8)), run(engine, greedy(COUNT, 8))
+        )
+    assert long.end.prompt_tokens > 256
+    assert " six, seven" in long.text
+    assert " six, seven" in short.text
+
+
+async def test_the_answer_ends_at_max_tokens_and_says_so(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        outcome = await run(engine, greedy(COUNT, 5))
+    assert outcome.end.reason == "length"
+    assert outcome.end.generated_tokens == outcome.deltas == 5
+
+
+async def test_the_answer_ends_where_the_context_does(start_engine: StartEngine) -> None:
+    async with start_engine(context=128) as engine:
+        outcome = await run(engine, greedy(COUNT, None))
+    assert outcome.end.reason == "length"
+    assert outcome.end.prompt_tokens + outcome.end.generated_tokens == 128
+
+
+async def test_the_answer_ends_before_a_stop_string(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        outcome = await run(engine, greedy(COUNT, 40, stop=("never", "nine, ten")))
+    assert outcome.text == " six, seven, eight, "
+    assert outcome.end.reason == "stop"
+
+
+async def test_special_tokens_end_the_answer_and_are_not_in_it(start_engine: StartEngine) -> None:
+    prompt = "<|im_start|>user\nSay hi.<|im_end|>\n<|im_start|>assistant\n"
+    async with start_engine() as engine:
+        outcome = await run(engine, greedy(prompt, 200))
+    assert outcome.end.reason == "stop"
+    assert "<|" not in outcome.text
+
+
+async def test_a_seed_repeats_an_answer_and_another_one_changes_it(start_engine: StartEngine) -> None:
+    def seeded(seed: int) -> GenerationRequest:
+        return GenerationRequest("Once upon a time", Sampling(temperature=1.5, seed=seed), 24)
+
+    async with start_engine() as engine:
+        texts = [(await run(engine, seeded(seed))).text for seed in (7, 7, 8, 2**32 - 1, -1)]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) >= 3
+
+
+async def test_a_frequency_penalty_breaks_a_repetition(start_engine: StartEngine) -> None:
+    prompt = "la la la la la la la la la la la"
+    penalized = GenerationRequest(prompt, Sampling(temperature=0, frequency_penalty=2), 24)
+    async with start_engine() as engine:
+        plain, varied = await run(engine, greedy(prompt, 24)), await run(engine, penalized)
+    assert plain.text.count("la") > 12
+    assert varied.text.count("la") < plain.text.count("la")
+
+
+@pytest.mark.parametrize("prompt", ["word " * 600, "<|im_start|>" * 50_000], ids=["by tokens", "by bytes"])
+async def test_a_prompt_longer_than_the_context_is_refused(start_engine: StartEngine, prompt: str) -> None:
+    async with start_engine() as engine:
+        started = time.perf_counter()
+        with pytest.raises(PromptTooLongError, match="512 tokens"):
+            await run(engine, greedy(prompt))
+        assert time.perf_counter() - started < 2
+        assert engine.stats().running == engine.stats().waiting == 0
+        assert (await run(engine, greedy(COUNT))).text
+
+
+@pytest.mark.parametrize("events_until_gone", [1, 3])
+async def test_a_request_that_is_left_frees_its_slot(
+    start_engine: StartEngine, events_until_gone: int
+) -> None:
+    async with start_engine(slots=1) as engine:
+        async with aclosing(engine.submit(greedy("word " * 200, None))) as events:
+            for _ in range(events_until_gone):
+                await anext(events)
+        await is_idle(engine)
+        assert (await run(engine, greedy(COUNT))).end.generated_tokens == 16
+
+
+async def test_a_request_that_is_left_in_the_queue_leaves_it(start_engine: StartEngine) -> None:
+    async with start_engine(slots=1) as engine:
+        async with aclosing(engine.submit(greedy(COUNT, None))) as events:
+            await anext(events)
+            waiting = asyncio.create_task(run(engine, greedy(COUNT)))
+            await settle(lambda: engine.stats().waiting == 1)
+            waiting.cancel()
+            await settle(lambda: engine.stats().waiting == 0)
+        await is_idle(engine)
+
+
+async def test_requests_beyond_the_queue_are_refused_at_once(start_engine: StartEngine) -> None:
+    async with start_engine(slots=1, queue_limit=1) as engine:
+        busy = asyncio.create_task(run(engine, greedy(COUNT, 200)))
+        await settle(lambda: engine.stats().running == 1)
+        waiting = asyncio.create_task(run(engine, greedy(COUNT, 4)))
+        await settle(lambda: engine.stats().waiting == 1)
+        started = time.perf_counter()
+        with pytest.raises(OverloadedError) as caught:
+            await run(engine, greedy(COUNT))
+        assert time.perf_counter() - started < 0.5
+        assert caught.value.reason == "queue_full"
+        assert 1 <= caught.value.retry_after <= 60
+        busy.cancel()
+        assert (await waiting).end.generated_tokens == 4
+
+
+async def test_a_request_waits_in_the_queue_for_a_limited_time(start_engine: StartEngine) -> None:
+    async with start_engine(slots=1, queue_timeout_seconds=0.2) as engine:
+        async with aclosing(engine.submit(greedy(COUNT, None))) as events:
+            assert isinstance(await anext(events), Started)
+            with pytest.raises(OverloadedError) as caught:
+                await run(engine, greedy(COUNT))
+        assert caught.value.reason == "queue_timeout"
+
+
+async def test_closing_ends_what_still_runs(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        request = asyncio.create_task(run(engine, greedy(COUNT, None)))
+        await settle(lambda: engine.stats().running == 1)
+        await engine.close()
+        with pytest.raises(NotReadyError):
+            await request
+        with pytest.raises(NotReadyError):
+            await run(engine, greedy(COUNT))
+
+
+async def test_random_disconnects_leave_nothing_behind(start_engine: StartEngine) -> None:
+    async def leave_after(count: int) -> None:
+        async with aclosing(engine.submit(greedy(COUNT, 30))) as events:
+            async for _ in events:
+                count -= 1
+                if count <= 0:
+                    return
+
+    async with start_engine(slots=4, queue_limit=64) as engine:
+        await asyncio.gather(*(leave_after(index % 7) for index in range(40)))
+        await is_idle(engine)
+        assert engine.stats().waiting == 0
+        assert " six" in (await run(engine, greedy(COUNT))).text

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import stat
+from typing import Any
+
+import docker
+import httpx
+import pytest
+
+pytestmark = pytest.mark.docker
+
+
+def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: Any) -> None:
+    cases = {
+        "static": ("entryPoints: {web: {adress: ':80'}}", "adress"),
+        "dynamic": ("http: {middlewares: {limit: {ratelimt: {}}}}", "ratelimt"),
+    }
+    for kind, (content, named) in cases.items():
+        file = gateway.place / f"{kind}.yml"
+        file.write_text(content)
+        with pytest.raises(docker.errors.ContainerError) as caught:
+            gateway.engine.containers.run(
+                "llm-orchestrator/traefik:0.1.0",
+                [kind, "/check.yml"],
+                entrypoint="traefik-check",
+                volumes=[f"{file}:/check.yml:ro"],
+                network_mode="none",
+                remove=True,
+            )
+        assert named in str(caught.value)
+
+
+def test_both_containers_are_hardened_and_only_the_filter_has_the_socket(gateway: Any) -> None:
+    for name in (gateway.name, gateway.filter):
+        container = gateway.engine.containers.get(name).attrs
+        host = container["HostConfig"]
+        assert container["Config"]["User"] == "llm"
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert "no-new-privileges" in host["SecurityOpt"]
+        assert host["Memory"] > 0
+        mounts = {mount["Source"] for mount in container["Mounts"]}
+        assert not any(mount["RW"] for mount in container["Mounts"])
+        assert any(source.endswith("docker.sock") for source in mounts) == (name == gateway.filter)
+    networks = gateway.engine.containers.get(gateway.filter).attrs["NetworkSettings"]["Networks"]
+    assert set(networks) == {f"{gateway.name}-a-socket"}
+    assert gateway.engine.networks.get(f"{gateway.name}-a-socket").attrs["Internal"]
+
+
+def test_a_second_run_changes_nothing(gateway: Any) -> None:
+    assert "changed=0" in gateway.deploy()
+
+
+def test_another_limit_holds_without_a_restart(gateway: Any, admin: httpx.Client) -> None:
+    before = gateway.engine.containers.get(gateway.name).id
+    gateway.deploy(traefik_rate_limit_burst=gateway.burst + 3)
+    read = "/api/http/middlewares/rate-limit@file"
+    gateway.wait_until(lambda: admin.get(read).json()["rateLimit"]["burst"] == gateway.burst + 3, "the new limit")
+    assert gateway.engine.containers.get(gateway.name).id == before
+
+
+def test_another_password_replaces_the_old_one_and_is_shown_nowhere(gateway: Any) -> None:
+    old, new = gateway.password, f"new-{secrets.token_hex(16)}"
+    output = gateway.deploy("-vvv", "--diff", traefik_admin_password=new)
+    assert new not in output
+    assert old not in output
+    assert "changed=0" in gateway.deploy(), "without the variable the password is kept"
+    with gateway.client(new) as allowed, gateway.client(old) as refused:
+        gateway.wait_until(lambda: allowed.get("/api/version").status_code == 200, "the new password to hold")
+        assert refused.get("/api/version").status_code == 401
+    for file, owner, mode in (("admin_password", 0, 0o600), ("traefik/users", 10001, 0o400)):
+        found = (gateway.place / "etc" / file).stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (owner, mode)
+
+
+def test_a_port_in_use_is_refused_with_the_name_of_its_holder(gateway: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        message = gateway.refused(traefik_port=port)
+    assert f"Port {port} on 127.0.0.1 is in use by" in message
+    assert f"(process {os.getpid()}); stop that, or set traefik_port to a free one" in message
+
+
+def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> None:
+    message = gateway.refused(__traefik_name="another")
+    assert f"Port {gateway.port} on 127.0.0.1 is in use by the container {gateway.name};" in message
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"traefik_engine": "podman"}, "traefik_engine is 'podman'; this version runs containers with docker only"),
+        ({"traefik_port": 70000}, "traefik_port 70000; give an address of this host"),
+        ({"traefik_address": "example.org"}, "traefik_address is 'example.org'"),
+        ({"traefik_max_in_flight": 0}, "traefik_max_in_flight is 0; it must be 1 or more"),
+        ({"traefik_admin_password": "short"}, "traefik_admin_password must be 12 to 72 printable ASCII"),
+        ({"traefik_trusted_proxies": ["proxy.local"]}, "traefik_trusted_proxies names 'proxy.local'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_changes(
+    gateway: Any, variables: dict[str, Any], message: str
+) -> None:
+    assert message in gateway.refused(**variables)
