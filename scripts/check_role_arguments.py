@@ -17,10 +17,7 @@ def differences(role: Path) -> list[str]:
     required = {name for name, option in options.items() if option.get("required")}
     defaults = load(role / "defaults" / "main.yml").keys()
     return [
-        *(
-            f"{role.name}: {name} has a default and no argument_spec"
-            for name in sorted(defaults - options.keys())
-        ),
+        *(f"{role.name}: {name} has a default and no argument_spec" for name in sorted(defaults - options.keys())),
         *(
             f"{role.name}: {name} has an argument_spec and no default"
             for name in sorted(options.keys() - defaults - required)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible_collections.llm.orchestrator.plugins.plugin_utils._progress_action import ProgressActionBase
 
 
@@ -11,3 +13,6 @@ class ActionModule(ProgressActionBase):
     """image_base, with its progress shown."""
 
     looks_first = True
+
+    def title(self, args: dict[str, Any]) -> str:
+        return "Debian image"

@@ -11,11 +11,11 @@ import os
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Callable
+from typing import IO, cast
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._image_engine import LOG_TAIL_LINES, ImageError
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import Progress
@@ -79,10 +79,10 @@ def tar_stream(root: Path) -> subprocess.Popen[bytes]:
 
 
 class CountingReader:
-    """Hands a stream on and tells how many bytes went through."""
+    """Hands a process's output on and tells how many bytes went through."""
 
-    def __init__(self, stream: IO[bytes], tell: Callable[[int], None]) -> None:
-        self._stream = stream
+    def __init__(self, process: subprocess.Popen[bytes], tell: Callable[[int], None]) -> None:
+        self._stream = cast(IO[bytes], process.stdout)
         self._tell = tell
         self._count = 0
 

@@ -53,7 +53,9 @@ def collect(context: str, include: Iterable[str], extra_files: Mapping[str, str]
     return [files[name] for name in sorted(files)]
 
 
-def fingerprint(files: Iterable[ContextFile], dockerfile: str, build_args: Mapping[str, str], bases: Iterable[str]) -> str:
+def fingerprint(
+    files: Iterable[ContextFile], dockerfile: str, build_args: Mapping[str, str], bases: Iterable[str]
+) -> str:
     """SHA-256 over all that decides what the built image holds; times and owners don't."""
     total = hashlib.sha256()
     for file in files:

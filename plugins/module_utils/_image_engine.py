@@ -23,7 +23,7 @@ try:
     import urllib3.exceptions
 except ImportError:
     # Looked for by connect(), which says what to install.
-    docker = None
+    docker = None  # type: ignore[assignment]
 
 NAME_LABEL = "llm.orchestrator.image"
 FINGERPRINT_LABEL = "llm.orchestrator.fingerprint"
@@ -76,7 +76,7 @@ def remove_replaced(client: Any, name: str) -> list[str]:
     removed = []
     filters = {"dangling": True, "label": f"{NAME_LABEL}={name}"}
     for candidate in client.images(filters=filters):
-        # A build stage on top of `name` has inherited its labels. It is the cache of other builds, until `name` changes.
+        # A build stage on top of `name` has inherited its labels. It is the cache of other builds until `name` changes.
         if candidate["Labels"].get(FINGERPRINT_LABEL) == current and not _is_final(client, candidate["Id"]):
             continue
         try:

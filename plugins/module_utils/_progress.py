@@ -12,9 +12,9 @@ every few seconds and keeps a lease file beside it fresh. Nobody reads along any
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from typing import Any, NoReturn, Optional
@@ -90,10 +90,8 @@ class Progress:
     def _abandon(self, path: str) -> None:
         for name in (path, path + ".new", path + LEASE_SUFFIX):
             _unlink(name)
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(path))
-        except OSError:
-            pass
         # The async job is a process group of its own: the module and whatever it started.
         os.killpg(os.getpgrp(), signal.SIGTERM)
         time.sleep(GRACE_SECONDS)
@@ -154,13 +152,11 @@ def _tell_process_id(lease: str) -> None:
 
 
 def _unlink(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 def _exit_on_signal(number: int, frame: object) -> NoReturn:
     # A second signal must not interrupt the cleaning up that the first one started.
     signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    raise SystemExit(128 + number)

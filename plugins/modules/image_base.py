@@ -161,7 +161,7 @@ def make(client: Any, params: dict[str, Any], progress: Progress) -> dict[str, A
         extra = {"pull_error": error}
     release = Release(params["suite"], params["mirror"], params["security_mirror"])
     with bootstrapped(release, params["work_dir"], progress) as root, tar_stream(root) as tar:
-        reader = CountingReader(tar.stdout, lambda count: progress.update("importing", count))
+        reader = CountingReader(tar, lambda count: progress.update("importing", count))
         engine.import_tar(client, reader, params["name"], f"debootstrap {release.suite} {release.mirror}")
         if tar.wait() != 0:
             engine.remove(client, params["name"])

@@ -15,7 +15,6 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.playbook.task import Task
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import LEASE_SECONDS, LEASE_SUFFIX
 
 POLL_SECONDS = 1.5

@@ -28,9 +28,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as a user has it: built, and installed from its tarball outside the repository."""
     place = tmp_path_factory.mktemp("installed")
     galaxy = str(ROOT / ".venv" / "bin" / "ansible-galaxy")
-    subprocess.run(
-        [galaxy, "collection", "build", "--output-path", place], cwd=ROOT, check=True, capture_output=True
-    )
+    subprocess.run([galaxy, "collection", "build", "--output-path", place], cwd=ROOT, check=True, capture_output=True)
     tarball = next(place.glob("llm-orchestrator-*.tar.gz"))
     subprocess.run(
         [galaxy, "collection", "install", tarball, "-p", place / "collections", "--offline"],
@@ -104,7 +102,7 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
                 ANSIBLE_PLAYBOOK,
                 "llm.orchestrator.site",
                 "-e",
-                f"llm_log_level={random.choice(['info', 'debug'])}",
+                f"storage_service_log_level={random.choice(['info', 'debug'])}",
             ],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
@@ -130,9 +128,7 @@ def refused(playbook: Playbook, *arguments: str, **options) -> str:
 
 
 def test_an_unknown_engine_is_refused(playbook: Playbook) -> None:
-    assert "llm_engine is 'podman'; this release knows: docker" in refused(
-        playbook, "-e", "llm_engine=podman"
-    )
+    assert "llm_engine is 'podman'; this release knows: docker" in refused(playbook, "-e", "llm_engine=podman")
 
 
 def test_a_host_in_an_unknown_group_is_refused(playbook: Playbook, tmp_path: Path) -> None:

@@ -33,9 +33,7 @@ def test_a_killed_container_leaves_the_others_answering_and_comes_back(
     name: str, http: httpx.Client, admin: httpx.BasicAuth, engine: docker.DockerClient
 ) -> None:
     container = engine.containers.get(name)
-    wait_until(
-        lambda: all(answers(http, path, admin) for path in PATHS.values()), "all services answering first"
-    )
+    wait_until(lambda: all(answers(http, path, admin) for path in PATHS.values()), "all services answering first")
     restarts = container.attrs["RestartCount"]
 
     # The process itself, as a crash would end it: Docker takes its own `kill` for an operator's wish.
@@ -49,19 +47,13 @@ def test_a_killed_container_leaves_the_others_answering_and_comes_back(
     def is_back() -> bool:
         container.reload()
         state = container.attrs["State"]
-        return (
-            container.attrs["RestartCount"] > restarts and state.get("Health", {}).get("Status") == "healthy"
-        )
+        return container.attrs["RestartCount"] > restarts and state.get("Health", {}).get("Status") == "healthy"
 
     wait_until(is_back, f"{name} running and healthy again")
-    wait_until(
-        lambda: all(answers(http, path, admin) for path in PATHS.values()), "all services answering again"
-    )
+    wait_until(lambda: all(answers(http, path, admin) for path in PATHS.values()), "all services answering again")
 
 
-def test_answers_are_computed_while_the_cache_is_away(
-    http: httpx.Client, engine: docker.DockerClient
-) -> None:
+def test_answers_are_computed_while_the_cache_is_away(http: httpx.Client, engine: docker.DockerClient) -> None:
     model = http.get("/v1/models").json()["data"][0]["id"]
     body = {
         "model": model,

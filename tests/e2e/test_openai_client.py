@@ -28,9 +28,7 @@ def test_a_stream_brings_the_same_text_as_one_answer(client: openai.OpenAI, mode
     question = ask(f"Count to five. ({uuid.uuid4()})")
     options = {"model": model, "messages": question, "max_tokens": 32, "temperature": 0}
     whole = client.chat.completions.create(**options).choices[0].message.content
-    chunks = list(
-        client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True})
-    )
+    chunks = list(client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == whole
     assert chunks[-1].usage is not None
@@ -104,25 +102,17 @@ def test_an_unsupported_field_is_named(client: openai.OpenAI, model: str) -> Non
     [(b"{broken", 400, "invalid_json"), (b"x" * (2 << 20), 413, "body_too_large")],
     ids=["broken JSON", "a body over the limit"],
 )
-def test_garbage_gets_an_error_in_openai_form(
-    http: httpx.Client, content: bytes, status: int, code: str
-) -> None:
+def test_garbage_gets_an_error_in_openai_form(http: httpx.Client, content: bytes, status: int, code: str) -> None:
     answer = http.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
 
 
-def test_garbage_beside_a_stream_does_not_harm_it(
-    client: openai.OpenAI, http: httpx.Client, model: str
-) -> None:
-    stream = client.chat.completions.create(
-        model=model, messages=ask("Tell a story."), max_tokens=64, stream=True
-    )
+def test_garbage_beside_a_stream_does_not_harm_it(client: openai.OpenAI, http: httpx.Client, model: str) -> None:
+    stream = client.chat.completions.create(model=model, messages=ask("Tell a story."), max_tokens=64, stream=True)
     for received, chunk in enumerate(stream):
         if received % 8 == 0:
-            http.post(
-                "/v1/chat/completions", content=b"{broken", headers={"Content-Type": "application/json"}
-            )
+            http.post("/v1/chat/completions", content=b"{broken", headers={"Content-Type": "application/json"})
         finished = chunk.choices[0].finish_reason if chunk.choices else None
         if finished:
             break

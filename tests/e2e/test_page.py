@@ -57,9 +57,7 @@ def test_a_completion_moves_the_numbers_and_the_charts(
     expect(page.locator("#ttft")).to_contain_text("s", timeout=60_000)
 
 
-def test_the_example_request_names_the_gateway_and_a_model_that_it_has(
-    page: Page, base_url: str, model: str
-) -> None:
+def test_the_example_request_names_the_gateway_and_a_model_that_it_has(page: Page, base_url: str, model: str) -> None:
     page.goto(base_url)
     expect(page.locator("#base-url")).to_have_text(f"{base_url}/v1")
     expect(page.locator("#curl")).to_contain_text(f'"model": "{model}"')

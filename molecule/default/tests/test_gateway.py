@@ -35,12 +35,8 @@ def test_an_open_route_answers(gateway: httpx.Client, path: str) -> None:
     assert gateway.get(path).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/cache/v1/stats", "/api/storage/v1/stats", "/dashboard/", "/api/overview"]
-)
-def test_an_administrator_route_wants_the_password(
-    gateway: httpx.Client, admin: httpx.BasicAuth, path: str
-) -> None:
+@pytest.mark.parametrize("path", ["/api/cache/v1/stats", "/api/storage/v1/stats", "/dashboard/", "/api/overview"])
+def test_an_administrator_route_wants_the_password(gateway: httpx.Client, admin: httpx.BasicAuth, path: str) -> None:
     assert gateway.get(path).status_code == 401
     assert gateway.get(path, auth=httpx.BasicAuth("admin", "wrong")).status_code == 401
     assert gateway.get(path, auth=admin).status_code == 200

@@ -54,9 +54,7 @@ def test_it_can_gain_no_privilege(host, name: str) -> None:
     assert any(option.startswith("no-new-privileges") for option in config["SecurityOpt"])
     pid = host.docker(name).inspect()["State"]["Pid"]
     status = dict(
-        line.split(":\t")
-        for line in host.check_output(f"cat /proc/{pid}/status").splitlines()
-        if ":\t" in line
+        line.split(":\t") for line in host.check_output(f"cat /proc/{pid}/status").splitlines() if ":\t" in line
     )
     assert int(status["CapEff"], 16) == 0
     assert int(status["CapPrm"], 16) == 0
@@ -86,9 +84,7 @@ def test_it_restarts_and_its_log_rotates(host, name: str) -> None:
 
 @each_container
 def test_only_the_gateway_publishes_a_port(host, name: str) -> None:
-    published = {
-        port for port, binding in host.docker(name).inspect()["NetworkSettings"]["Ports"].items() if binding
-    }
+    published = {port for port, binding in host.docker(name).inspect()["NetworkSettings"]["Ports"].items() if binding}
     assert published == ({"8080/tcp"} if name == "traefik" else set())
 
 

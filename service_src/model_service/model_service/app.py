@@ -25,9 +25,7 @@ from service_kit.app import create_app
 class Runtime:
     """What lives as long as the process."""
 
-    def __init__(
-        self, settings: ModelSettings, native_log: NativeLog, on_fatal: Callable[[str], None]
-    ) -> None:
+    def __init__(self, settings: ModelSettings, native_log: NativeLog, on_fatal: Callable[[str], None]) -> None:
         self._settings = settings
         self._native_log = native_log
         self._on_fatal = on_fatal

@@ -36,9 +36,7 @@ SUCCESS = Counter("llm_request_success_total", "Requests that finished", ["finis
 REJECTED = Counter("llm_requests_rejected_total", "Requests refused before they got a slot", ["reason"])
 CACHE = Counter("llm_response_cache_total", "Lookups of the response cache", ["result"])
 TTFT = Histogram("llm_time_to_first_token_seconds", "From arrival to the first token", buckets=_TTFT_BUCKETS)
-INTER_TOKEN = Histogram(
-    "llm_inter_token_latency_seconds", "Between tokens of a request", buckets=_PER_TOKEN_BUCKETS
-)
+INTER_TOKEN = Histogram("llm_inter_token_latency_seconds", "Between tokens of a request", buckets=_PER_TOKEN_BUCKETS)
 E2E = Histogram("llm_e2e_request_latency_seconds", "From arrival to the last token", buckets=DURATION_BUCKETS)
 QUEUE_TIME = Histogram("llm_request_queue_time_seconds", "From arrival to a slot", buckets=_TTFT_BUCKETS)
 

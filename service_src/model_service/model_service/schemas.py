@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 MAX_STOPS = 4
@@ -30,12 +30,27 @@ def _join_parts(content: Any) -> Any:
     return "\n".join(texts)
 
 
+def _encodable(text: str) -> str:
+    # JSON can name half of a surrogate pair, which no UTF-8 text has.
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            message = "half a surrogate pair at character {position}"
+            raise PydanticCustomError("unpaired_surrogate", message, {"position": error.start}) from error
+    return text
+
+
 def _as_list(stop: Any) -> Any:
     return [] if stop is None else [stop] if isinstance(stop, str) else stop
 
 
-Content = Annotated[str, BeforeValidator(_join_parts, json_schema_input_type=str | list[TextPart] | None)]
-StopString = Annotated[str, Field(min_length=1, max_length=1024)]
+Content = Annotated[
+    str,
+    BeforeValidator(_join_parts, json_schema_input_type=str | list[TextPart] | None),
+    AfterValidator(_encodable),
+]
+StopString = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_encodable)]
 Stops = Annotated[
     list[StopString],
     Field(max_length=MAX_STOPS),

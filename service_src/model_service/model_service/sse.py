@@ -17,9 +17,7 @@ def event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
-async def with_pauses(
-    items: AsyncGenerator[Item, None], interval_seconds: float
-) -> AsyncGenerator[Item | None, None]:
+async def with_pauses(items: AsyncGenerator[Item, None], interval_seconds: float) -> AsyncGenerator[Item | None, None]:
     """The same items, and a None for each interval without one. Closing it closes ``items``."""
     waiting: asyncio.Task[Item] | None = None
     try:

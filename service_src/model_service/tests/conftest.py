@@ -1,4 +1,4 @@
-"""The tests run on a real model: MODEL_TEST_PATH names its Q8_0 file, see run-in-image.sh."""
+"""The tests run on a real model, which run-in-image.sh puts in place."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support import ServedModel, settle
+
 from model_service.engine import NotReadyError
 from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.model import Model
 from model_service.llama.native_log import NativeLog
-from support import ServedModel, settle
 
 StartEngine = Callable[..., AbstractAsyncContextManager[LlamaEngine]]
 
 
 @pytest.fixture(scope="session")
 def model_path() -> Path:
-    path = os.environ.get("MODEL_TEST_PATH")
-    if path is None:
-        pytest.fail("MODEL_TEST_PATH is not set: tests/run-in-image.sh sets it, see README.md")
-    return Path(path)
+    """A Q8_0 model."""
+    return path_from("MODEL_TEST_PATH")
+
+
+@pytest.fixture(scope="session")
+def source_path() -> Path:
+    """The same model in lower precision."""
+    return path_from("MODEL_TEST_SOURCE_PATH")
+
+
+def path_from(variable: str) -> Path:
+    if variable not in os.environ:
+        pytest.fail(f"{variable} is not set: run-in-image.sh sets it")
+    return Path(os.environ[variable])
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +56,15 @@ def start_engine(model_path: Path, native_log: NativeLog) -> StartEngine:
 
     @asynccontextmanager
     async def start(
-        *, slots: int = 4, context: int = 512, queue_limit: int = 8, queue_timeout_seconds: float = 60
+        *,
+        slots: int = 4,
+        context: int = 512,
+        step_tokens: int = 64,
+        queue_limit: int = 8,
+        queue_timeout_seconds: float = 60,
     ) -> AsyncGenerator[LlamaEngine, None]:
         failures: list[str] = []
-        size = ContextSize(slots=slots, context=context, step_tokens=64, threads=2)
+        size = ContextSize(slots=slots, context=context, step_tokens=step_tokens, threads=2)
         config = EngineConfig(model_path, size, queue_limit, queue_timeout_seconds)
         engine = LlamaEngine(config, native_log, failures.append)
 

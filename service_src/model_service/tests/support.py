@@ -46,10 +46,9 @@ def service_process(**settings: object) -> subprocess.Popen[str]:
     """``python -m model_service`` with these settings and no others; its output goes to a file."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_")}
     environment |= {name: str(value) for name, value in settings.items()}
-    output = tempfile.TemporaryFile("w+")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "model_service"], env=environment, stdout=output, stderr=output, text=True
-    )
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
+    command = [sys.executable, "-m", "model_service"]
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, text=True)
     process.stdout = output
     return process
 
@@ -118,6 +117,4 @@ def ask(content: str = "Say hello.", **fields: object) -> dict[str, object]:
 
 
 def quantize(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "model_service.quantize", *arguments], capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-m", "model_service.quantize", *arguments], capture_output=True, text=True)

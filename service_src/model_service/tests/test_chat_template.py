@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from model_service.chat_template import ChatTemplate, TemplateError
 from model_service.llama.model import Model
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from model_service.cpu_quota import default_threads
 
 CPUS = len(os.sched_getaffinity(0))

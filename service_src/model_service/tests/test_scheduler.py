@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence as TokenSequence
+from collections.abc import Callable
+from collections.abc import Sequence as TokenSequence
 
 from model_service.engine import Finished, GenerationFailedError, GenerationRequest, Sampling
 from model_service.llama.context import Context, ContextSize

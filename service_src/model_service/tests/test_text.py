@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from model_service.llama.model import Model
 from model_service.text import TextAssembler
 

@@ -62,9 +62,7 @@ def _lifespan(settings: MonitoringSettings, _app: FastAPI) -> AbstractAsyncConte
 async def _state(settings: MonitoringSettings) -> AsyncIterator[LifespanState]:
     resolve = resolver(threads=4 * len(settings.targets))
     async with (
-        http.client(
-            str(settings.prometheus_url), timeout=settings.prometheus_timeout_seconds
-        ) as to_prometheus,
+        http.client(str(settings.prometheus_url), timeout=settings.prometheus_timeout_seconds) as to_prometheus,
         http.client("", timeout=settings.probe_timeout_seconds) as to_services,
     ):
         prometheus = Prometheus(to_prometheus)

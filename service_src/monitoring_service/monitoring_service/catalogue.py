@@ -84,9 +84,7 @@ CATALOGUE: dict[ChartName, ChartSpec] = {
             ("failed (5xx)", 'llm:gateway_requests:rate30s{class="5xx"}'),
         ),
     ),
-    ChartName.ERRORS: ChartSpec(
-        "Failed requests", "ratio", (("failed (5xx)", "llm:gateway_errors:ratio2m"),)
-    ),
+    ChartName.ERRORS: ChartSpec("Failed requests", "ratio", (("failed (5xx)", "llm:gateway_errors:ratio2m"),)),
     ChartName.HOST: ChartSpec(
         "Host",
         "ratio",
@@ -111,8 +109,7 @@ async def _chart(prometheus: Prometheus, name: ChartName, start: float, end: flo
     )
     times = [start + step * i for i in range(int((end - start) // step) + 1)]
     lines = [
-        Line(label=label, points=_points(ranges, times))
-        for (label, _), ranges in zip(spec.lines, found, strict=True)
+        Line(label=label, points=_points(ranges, times)) for (label, _), ranges in zip(spec.lines, found, strict=True)
     ]
     return Chart(name=name, title=spec.title, unit=spec.unit, lines=lines)
 

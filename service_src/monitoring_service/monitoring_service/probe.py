@@ -51,9 +51,7 @@ def resolver(threads: int) -> Resolve:
     return resolve
 
 
-async def probe(
-    client: httpx.AsyncClient, resolve: Resolve, target: Target, timeout: float
-) -> list[Answer] | None:
+async def probe(client: httpx.AsyncClient, resolve: Resolve, target: Target, timeout: float) -> list[Answer] | None:
     """The answer of every instance of the target; an empty list when its name stands for none.
 
     None when the target can't be asked. ``timeout`` bounds one instance's answer, in seconds.

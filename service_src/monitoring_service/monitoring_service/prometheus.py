@@ -62,8 +62,6 @@ class Prometheus:
         except ValueError as error:
             raise PrometheusError(f"{where} answered {response.status_code}, not JSON") from error
         if response.status_code != 200 or body.get("status") != "success":
-            raise PrometheusError(
-                f"{where} answered {response.status_code}: {body.get('error', 'no reason')}"
-            )
+            raise PrometheusError(f"{where} answered {response.status_code}: {body.get('error', 'no reason')}")
         result: list[dict[str, Any]] = body["data"]["result"]
         return result

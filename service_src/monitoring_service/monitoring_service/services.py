@@ -50,9 +50,7 @@ async def services(targets: Sequence[Target], probe: Probe, prometheus: Promethe
 
 async def _look(prometheus: Prometheus) -> Seen | PrometheusError:
     try:
-        metrics, last_up = await asyncio.gather(
-            prometheus.query(METRICS_QUERY), prometheus.query(LAST_SEEN_QUERY)
-        )
+        metrics, last_up = await asyncio.gather(prometheus.query(METRICS_QUERY), prometheus.query(LAST_SEEN_QUERY))
     except PrometheusError as error:
         return error
     samples = defaultdict(list)
@@ -81,9 +79,7 @@ def judge(target: Target, answers: list[Answer] | None, seen: Seen | None, now: 
     )
 
 
-def _by_answers(
-    target: Target, answers: list[Answer], seen: Seen | None, now: float
-) -> tuple[State, str | None]:
+def _by_answers(target: Target, answers: list[Answer], seen: Seen | None, now: float) -> tuple[State, str | None]:
     if not answers:
         return _absent(target, seen, now)
     wrong = [answer for answer in answers if not answer.ready]

@@ -169,9 +169,7 @@ def platform() -> Iterator[Platform]:
 
 
 @contextmanager
-def process(
-    command: list[str], log: Path, env: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         running = subprocess.Popen(command, stdout=output, stderr=output, env=env)
         try:

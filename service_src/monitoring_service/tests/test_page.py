@@ -39,9 +39,7 @@ class Visit:
     elsewhere: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
-        self.page.on(
-            "console", lambda message: message.type != "log" and self.complaints.append(message.text)
-        )
+        self.page.on("console", lambda message: message.type != "log" and self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self._note(request.url))
 

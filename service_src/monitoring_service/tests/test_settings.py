@@ -35,9 +35,7 @@ def test_a_wrong_setting_is_named(
     assert told in capsys.readouterr().err
 
 
-def test_a_targets_job_is_its_name_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_targets_job_is_its_name_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "chart.min.js").touch()
     monkeypatch.setenv("MONITORING_CHART_LIBRARY_DIR", str(tmp_path))
     redis = {"name": "redis", "kind": "redis", "job": "redis-exporter"}

@@ -31,9 +31,7 @@ def check_name(name: str) -> str:
         if len(segment) > MAX_SEGMENT_BYTES:
             raise NameRefused(f"a part of it has {len(segment)} characters, {MAX_SEGMENT_BYTES} are allowed")
         if not _SEGMENT.fullmatch(segment):
-            raise NameRefused(
-                f"the part {segment!r} must consist of A-Z a-z 0-9 . _ - and not begin with a dot"
-            )
+            raise NameRefused(f"the part {segment!r} must consist of A-Z a-z 0-9 . _ - and not begin with a dot")
     return name
 
 

@@ -114,9 +114,7 @@ class Store:
         self._volume.require_space(len(data))
         temp.write(data)
 
-    def commit(
-        self, name: str, temp: TempFile, content_type: str, conditions: Conditions
-    ) -> tuple[Entry, bool]:
+    def commit(self, name: str, temp: TempFile, content_type: str, conditions: Conditions) -> tuple[Entry, bool]:
         """Gives the name the content of a synced file; the new entry, and whether the name is new."""
         created = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = Entry(check_name(name), temp.size, temp.sha256, content_type, created)

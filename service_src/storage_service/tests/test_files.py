@@ -165,9 +165,7 @@ async def test_a_wrong_digest_leaves_the_old_file(
         {"If-Match": "unquoted"},
     ],
 )
-async def test_a_header_that_cannot_be_obeyed_is_refused(
-    client: httpx.AsyncClient, header: dict[str, str]
-) -> None:
+async def test_a_header_that_cannot_be_obeyed_is_refused(client: httpx.AsyncClient, header: dict[str, str]) -> None:
     response = await client.put(URL, content=BODY, headers=header)
     assert response.status_code == 400
     assert next(iter(header)) in response.json()["error"]["message"]

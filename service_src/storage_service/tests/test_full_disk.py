@@ -38,9 +38,7 @@ async def pieces(count: int) -> AsyncIterator[bytes]:
         yield os.urandom(MIB)
 
 
-async def test_a_file_that_does_not_fit_is_refused_before_it_is_read(
-    client: httpx.AsyncClient, root: Path
-) -> None:
+async def test_a_file_that_does_not_fit_is_refused_before_it_is_read(client: httpx.AsyncClient, root: Path) -> None:
     async def never() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
         yield b""

@@ -71,9 +71,7 @@ async def test_a_wrong_limit_is_refused(client: httpx.AsyncClient, limit: str | 
     assert response.json()["error"]["param"] == "limit"
 
 
-async def test_a_damaged_entry_hides_only_its_own_file(
-    client: httpx.AsyncClient, store: Store, root: Path
-) -> None:
+async def test_a_damaged_entry_hides_only_its_own_file(client: httpx.AsyncClient, store: Store, root: Path) -> None:
     for name in ("a", "b", "c"):
         put(store, name)
     (root / "entries/b@").write_text('{"path": "b", "sha256": "../../..", "size": 1}')
@@ -83,8 +81,6 @@ async def test_a_damaged_entry_hides_only_its_own_file(
     assert response.json()["error"]["code"] == "damaged_file"
     store.recover()
     assert len(list(root.glob("blobs/*/*"))) == 3, "the content of an entry that can't be read is kept"
-    assert (
-        await client.put("/v1/files/b", content=b"new", headers={"If-None-Match": "*"})
-    ).status_code == 412
+    assert (await client.put("/v1/files/b", content=b"new", headers={"If-None-Match": "*"})).status_code == 412
     assert (await client.put("/v1/files/b", content=b"new")).status_code == 200
     assert (await client.get("/v1/files/b")).content == b"new"

@@ -58,9 +58,7 @@ async def test_a_plain_relative_name_is_a_file(client: httpx.AsyncClient, name: 
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "GET", "HEAD", "DELETE"])
-async def test_any_other_name_is_refused(
-    client: httpx.AsyncClient, root: Path, method: str, path: str
-) -> None:
+async def test_any_other_name_is_refused(client: httpx.AsyncClient, root: Path, method: str, path: str) -> None:
     (root.parent / "secret").write_text("untouched")
     raw_path = f"/v1/files/{path}".replace(".", "%2e")  # the client would resolve the dots itself
     url = httpx.URL("http://storage").copy_with(raw_path=raw_path.encode())

@@ -101,9 +101,7 @@ def test_a_body_that_would_be_refused_is_not_asked_for(start: Start, root: Path)
 
 
 @pytest.mark.parametrize("change", ["DELETE", "PUT"])
-def test_a_download_goes_on_when_its_file_is_changed(
-    start: Start, http: httpx.Client, root: Path, change: str
-) -> None:
+def test_a_download_goes_on_when_its_file_is_changed(start: Start, http: httpx.Client, root: Path, change: str) -> None:
     service = start(root)
     service.wait_ready()
     body = os.urandom(24 * MIB)  # more than all buffers between the two hold
@@ -182,9 +180,7 @@ def test_sigterm_lets_an_upload_finish(start: Start, http: httpx.Client, root: P
     assert http.get(f"{later.url}/v1/files/name").content == b"ten bytes." * 2
 
 
-def test_a_starting_process_spares_the_uploads_of_a_live_one(
-    start: Start, http: httpx.Client, root: Path
-) -> None:
+def test_a_starting_process_spares_the_uploads_of_a_live_one(start: Start, http: httpx.Client, root: Path) -> None:
     old = start(root)
     old.wait_ready()
     with old.connect() as connection:

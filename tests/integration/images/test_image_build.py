@@ -128,9 +128,7 @@ def test_a_replaced_image_goes_with_the_first_build_after_its_last_container(
     assert build(force=True).result["removed"].count(old) == 1
 
 
-def test_build_arguments_count_and_proxies_do_not(
-    build: Callable[..., Any], engine: docker.DockerClient
-) -> None:
+def test_build_arguments_count_and_proxies_do_not(build: Callable[..., Any], engine: docker.DockerClient) -> None:
     arguments = {"BASE_IMAGE": BASE, "GREETING": "hello"}
     first = build(build_args=arguments)
     proxied = {"http_proxy": "http://user:hidden@127.0.0.1:9"}

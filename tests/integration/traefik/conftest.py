@@ -151,6 +151,16 @@ class Gateway:
             assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
             time.sleep(0.1)
 
+    def wait_until_routed(self) -> None:
+        def routed() -> bool:
+            with self.client() as client:
+                try:
+                    return client.get("/bare/").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+        self.wait_until(routed, "a route to the backend")
+
     def refused(self, **variables: Any) -> str:
         """What the preflight says, on one line with single spaces, as lines are wrapped."""
         done = self.play(tasks_from="preflight", **variables)
@@ -170,8 +180,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         folder.chmod(0o755)
     try:
         made.deploy()
-        with made.client() as client:
-            made.wait_until(lambda: client.get("/bare/").status_code == 200, "a route to the backend")
+        made.wait_until_routed()
         yield made
     finally:
         for container in engine.containers.list(all=True, filters={"name": made.name}):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -122,3 +123,24 @@ def test_metrics_name_services_and_routers_on_the_private_network_only(gateway: 
     assert httpx.get(f"{private}/ping", trust_env=False).status_code == 200
     assert httpx.get(f"{private}/api/overview", trust_env=False).status_code == 404
     assert client.get("/metrics").status_code == client.get("/ping").status_code == 404
+
+
+def test_a_request_that_never_ends_is_given_up(gateway: Any) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=gateway.read_timeout * 5) as wire:
+        wire.sendall(b"POST /bare/ HTTP/1.1\r\nHost: gateway\r\nContent-Length: 100\r\n\r\nhalf")
+        answer = wire.recv(4096)
+    assert answer.split()[1:2] != [b"200"]
+
+
+def test_a_stream_under_way_ends_whole_when_the_gateway_is_stopped(gateway: Any, client: httpx.Client) -> None:
+    container = gateway.engine.containers.get(gateway.name)
+    with client.stream("GET", "/bare/stream") as answer, ThreadPoolExecutor() as pool:
+        lines = answer.iter_lines()
+        received = [next(lines)]
+        stopped = pool.submit(container.stop, timeout=30)
+        received += [line for line in lines if line]
+        stopped.result()
+    assert received == [f"data: {number}" for number in range(10)]
+    assert container.wait()["StatusCode"] == 0
+    container.start()
+    gateway.wait_until_routed()

@@ -41,7 +41,7 @@ def test_both_containers_are_hardened_and_only_the_filter_has_the_socket(gateway
     for name in (gateway.name, gateway.filter):
         container = gateway.engine.containers.get(name).attrs
         host = container["HostConfig"]
-        assert container["Config"]["User"] == "llm"
+        assert container["Config"]["User"] == "10001:10001"
         assert host["ReadonlyRootfs"]
         assert host["CapDrop"] == ["ALL"]
         assert not host["CapAdd"]
@@ -111,3 +111,18 @@ def test_a_wrong_setting_is_refused_before_anything_changes(
     gateway: Any, variables: dict[str, Any], message: str
 ) -> None:
     assert message in gateway.refused(**variables)
+
+
+def test_behind_a_trusted_proxy_the_limits_count_its_clients(gateway: Any) -> None:
+    # Docker hands on what comes from this host with the network's own address as its source.
+    network = gateway.engine.networks.get(f"{gateway.name}-llm").attrs["IPAM"]["Config"][0]
+    gateway.deploy(traefik_trusted_proxies=[network["Gateway"]])
+    gateway.wait_until_routed()
+
+    def statuses(address: str) -> list[int]:
+        with gateway.client() as proxy:
+            headers = {"X-Forwarded-For": address}
+            return [proxy.get("/limited/", headers=headers).status_code for _ in range(gateway.burst * 4)]
+
+    assert 429 in statuses("198.51.100.1")
+    assert statuses("198.51.100.2")[: gateway.burst] == [200] * gateway.burst

@@ -91,9 +91,7 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             assert self._model is not None
-            prompt = await self._loop.run_in_executor(
-                self._tokenizers, self._model.tokenize, request.prompt, context
-            )
+            prompt = await self._loop.run_in_executor(self._tokenizers, self._model.tokenize, request.prompt, context)
             room = context - len(prompt)
             max_tokens = room if request.max_tokens is None else min(room, request.max_tokens)
             sequence = Sequence(request, prompt, max_tokens, time.perf_counter())

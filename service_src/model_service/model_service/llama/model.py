@@ -97,8 +97,7 @@ class Model:
     def _measure_longest_piece(self) -> int:
         # With no room given, the answer is the length that would have been needed, negated.
         lengths: Iterator[int] = (
-            -llama.llama_token_to_piece(self.vocab, token, None, 0, 0, True)
-            for token in range(self.vocab_size)
+            -llama.llama_token_to_piece(self.vocab, token, None, 0, 0, True) for token in range(self.vocab_size)
         )
         return max(lengths)
 

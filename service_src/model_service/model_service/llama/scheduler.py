@@ -121,9 +121,7 @@ class Scheduler:
         while self._waiting and self._free_slots:
             sequence = self._waiting.popleft()
             sequence.slot = self._free_slots.pop()
-            sequence.sampler = build_chain(
-                sequence.request.sampling, self._model.vocab_size, self._size.context
-            )
+            sequence.sampler = build_chain(sequence.request.sampling, self._model.vocab_size, self._size.context)
             sequence.started_at = time.perf_counter()
             self._running.append(sequence)
             queued_seconds = sequence.started_at - sequence.submitted_at

@@ -12,9 +12,7 @@ from service_kit.errors import ApiError
 _bearer = HTTPBearer(auto_error=False, description="An API key; any, or none, where no keys are set")
 
 
-def tenant(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
+def tenant(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     """The tenant of the request's API key."""
     found: str | None = request.state.api_keys.tenant_of(credentials.credentials if credentials else None)
     if found is None:

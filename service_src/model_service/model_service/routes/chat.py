@@ -21,14 +21,13 @@ from model_service.parameters import first_unsupported
 from model_service.routes.auth import Tenant
 from model_service.routes.models import check_model
 from model_service.schemas import ChatCompletion, ChatRequest
-from service_kit.errors import ApiError, ErrorBody, error_response
+from service_kit.errors import ApiError, error_response
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
-_ERRORS = {status: {"model": ErrorBody} for status in (400, 401, 404, 413, 429, 503)}
 
 
 class _ClientGoneError(Exception):
@@ -38,7 +37,7 @@ class _ClientGoneError(Exception):
 @router.post(
     "/chat/completions",
     response_model=ChatCompletion,
-    responses={**_ERRORS, 200: {"content": {"text/event-stream": {}}}},
+    responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def create_chat_completion(body: ChatRequest, request: Request, tenant: Tenant) -> Response:
     """The model's answer to a conversation, whole or as a stream of server-sent events."""
@@ -82,9 +81,7 @@ async def _stream(request: Request, chunks: AsyncGenerator[Chunk, None], headers
     return StreamingResponse(_encoded(first, items), media_type="text/event-stream", headers=headers)
 
 
-async def _encoded(
-    first: Chunk | None, items: AsyncGenerator[Chunk | None, None]
-) -> AsyncGenerator[bytes, None]:
+async def _encoded(first: Chunk | None, items: AsyncGenerator[Chunk | None, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(items):
         try:
             yield _encode(first)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from model_service.routes.auth import Tenant
 from model_service.schemas import ModelCard, ModelList
-from service_kit.errors import ApiError, ErrorBody
+from service_kit.errors import ApiError
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -24,7 +24,7 @@ async def list_models(request: Request, _tenant: Tenant) -> ModelList:
     return ModelList(data=[request.state.model_card])
 
 
-@router.get("/models/{model:path}", responses={404: {"model": ErrorBody}})
+@router.get("/models/{model:path}")
 async def get_model(model: str, request: Request, _tenant: Tenant) -> ModelCard:
     """One model by its id."""
     card: ModelCard = request.state.model_card

@@ -146,9 +146,7 @@ class _Body:
 class _Download(StreamingResponse):
     """Sends a part of an open file and closes it, even when the client has gone."""
 
-    def __init__(
-        self, transfers: Transfers, file: OpenFile, part: range, status: int, headers: dict[str, str]
-    ) -> None:
+    def __init__(self, transfers: Transfers, file: OpenFile, part: range, status: int, headers: dict[str, str]) -> None:
         super().__init__(transfers.send(file, part), status_code=status, headers=headers)
         self._file = file
 

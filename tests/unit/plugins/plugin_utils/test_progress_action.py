@@ -79,7 +79,11 @@ def playbook(tmp_path: Path):
         (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("ansible-playbook")), str(tmp_path / "play.yml"), *options],
-            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     return start

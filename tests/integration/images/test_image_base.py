@@ -1,0 +1,73 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import pytest
+
+NAME = "llm-test/debian:12"
+
+
+@pytest.fixture(autouse=True)
+def removed_afterwards(engine: docker.DockerClient) -> Iterator[None]:
+    yield
+    for image in engine.images.list(filters={"label": f"llm.orchestrator.image={NAME}"}):
+        engine.images.remove(image.id, force=True)
+
+
+def test_bootstrapped_without_a_registry_and_then_left_alone(
+    run_module: Callable[..., Any], engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    work_dir = tmp_path / "bootstrap"
+    leftover = work_dir / "root/proc"
+    leftover.mkdir(parents=True)
+    (leftover / "half").write_text("what a killed run left")
+    # Nothing listens there.
+    arguments = {"name": NAME, "pull": "127.0.0.1:9/debian:12-slim", "work_dir": str(work_dir)}
+
+    assert run_module("image_base", "--check", **arguments).result["changed"]
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(NAME)
+
+    made = run_module("image_base", **arguments)
+    assert made.result["changed"]
+    assert "connection refused" in made.result["pull_error"]
+    assert made.result["image"]["origin"] == "debootstrap bookworm http://deb.debian.org/debian"
+    assert made.result["image"]["size"] < 120_000_000
+    assert "[localhost] Debian image: " in made.output
+    assert [entry.name for entry in work_dir.iterdir()] == ["lock"]
+
+    container = engine.containers.create(NAME)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(b"".join(container.export()))) as tar:
+            sources = tar.extractfile("etc/apt/sources.list.d/debian.sources").read().decode()
+            names = tar.getnames()
+    finally:
+        container.remove()
+    assert "Suites: bookworm bookworm-updates\n" in sources
+    assert "Suites: bookworm-security\n" in sources
+    assert "usr/share/doc/bash/copyright" in names
+    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "usr/share/man/", "proc/half"))]
+
+    again = run_module("image_base", **arguments).result
+    assert not again["changed"]
+    assert again["image"] == made.result["image"]
+
+
+def test_a_mirror_that_is_not_there_is_named(run_module: Callable[..., Any], tmp_path: Path) -> None:
+    mirror = "http://127.0.0.1:9/debian"
+    result = run_module("image_base", name=NAME, pull="", mirror=mirror, work_dir=str(tmp_path / "work")).result
+    assert result["failed"]
+    assert result["msg"].startswith(f"debootstrap of bookworm from {mirror} failed: ")
+    assert Path(result["log_file"]).is_file()
+    assert result["log"]
+    assert not (tmp_path / "work/root").exists()
