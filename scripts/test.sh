@@ -3,6 +3,7 @@
 # last, so that a whole run closes with pytest's line.
 set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/.venv/collections" DOCKER_BUILDKIT=0
+export ANSIBLE_COLLECTIONS_PATH="$PWD/.venv/collections:$PWD/.venv/lib/python3.11/site-packages"
 SERVICES="model_service cache_service storage_service monitoring_service"
 
 say() { printf '\n== %s\n' "$*"; }
