@@ -134,7 +134,8 @@ def ensure_derived(wanted: Derivation, check: bool) -> Derived:
             finally:
                 wanted.store.clean(key)
             _ensure_named(wanted, record)
-    assert record is not None
+    if record is None:
+        raise AssertionError("what is named has a record")
     path = wanted.store.file(record.sha256, wanted.name)
     return Derived(wanted.set_attributes(path) or not named, path, record.sha256, record)
 

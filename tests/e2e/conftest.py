@@ -6,82 +6,13 @@ LLM_BASE_URL names another one (fault and deployment tests need the local one).
 from __future__ import annotations
 
 import os
-import re
-import subprocess
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import docker
 import httpx
 import openai
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-ANSIBLE_PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
-RECAP = re.compile(r"ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
-CONTAINERS = (
-    "traefik",
-    "socket-filter",
-    "model-service",
-    "cache-service",
-    "storage-service",
-    "monitoring-service",
-    "redis",
-    "redis-exporter",
-    "prometheus",
-    "node-exporter",
-)
-
-
-class PlaybookRun:
-    """What a run of ansible-playbook did: its exit status, output and the recap's counts."""
-
-    def __init__(self, status: int, output: str) -> None:
-        self.status = status
-        self.output = output
-        recap = RECAP.findall(output)
-        self.changed = sum(int(counts[1]) for counts in recap)
-        self.failed = sum(int(counts[3]) for counts in recap)
-
-    def assert_ok(self) -> None:
-        assert self.status == 0, self.output[-4000:]
-
-    def message(self) -> str:
-        """The output on one line with single spaces, as error lines are wrapped."""
-        return " ".join(self.output.split())
-
-
-Playbook = Callable[..., PlaybookRun]
-
-
-def run_playbook(
-    name: str = "llm.orchestrator.site",
-    *arguments: str,
-    inventory: Path = ROOT / "inventories" / "local",
-    cwd: Path = ROOT,
-    env: Mapping[str, str] | None = None,
-) -> PlaybookRun:
-    done = subprocess.run(
-        [str(ANSIBLE_PLAYBOOK), "-i", str(inventory), name, *arguments],
-        cwd=cwd,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-        check=False,
-    )
-    return PlaybookRun(done.returncode, done.stdout + done.stderr)
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    """Polls until the condition holds; a timeout fails the test with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.2)
-    pytest.fail(f"waited {seconds:g} s in vain: {what}")
+from platform_runs import Playbook, run_playbook
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import docker
 import httpx
 import pytest
 import yaml
-from conftest import ANSIBLE_PLAYBOOK, CONTAINERS, ROOT, Playbook, run_playbook
+from platform_runs import ANSIBLE_PLAYBOOK, CONTAINERS, ROOT, Playbook, run_playbook
 
 INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
 
@@ -41,7 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_installed(place: Path, name: str, *arguments: str):
-    environment = {"ANSIBLE_COLLECTIONS_PATH": str(place / "collections"), "ANSIBLE_CONFIG": os.devnull}
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(place / "collections")}
     return run_playbook(name, *arguments, inventory=place / "hosts.yml", cwd=place, env=environment)
 
 

@@ -8,7 +8,7 @@ import signal
 import docker
 import httpx
 import pytest
-from conftest import CONTAINERS, wait_until
+from platform_runs import CONTAINERS, wait_until
 
 # What must go on answering while the container is away: path → whether it needs the password.
 PATHS = {
