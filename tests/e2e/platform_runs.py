@@ -13,6 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE_PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
+# A user's environment: without the paths by which the tests themselves import the collection.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("ANSIBLE_")
+}
 RECAP = re.compile(r"ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 CONTAINERS = (
     "traefik",
@@ -59,7 +63,7 @@ def run_playbook(
     done = subprocess.run(
         [str(ANSIBLE_PLAYBOOK), "-i", str(inventory), name, *arguments],
         cwd=cwd,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **(env or {})},
+        env={**ENVIRONMENT, "ANSIBLE_NOCOLOR": "1", **(env or {})},
         capture_output=True,
         text=True,
         timeout=1200,

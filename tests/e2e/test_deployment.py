@@ -14,8 +14,9 @@ import docker
 import httpx
 import pytest
 import yaml
-from platform_runs import ANSIBLE_PLAYBOOK, CONTAINERS, ROOT, Playbook, run_playbook
+from platform_runs import ANSIBLE_PLAYBOOK, CONTAINERS, ENVIRONMENT, ROOT, Playbook, run_playbook
 
+COLLECTION = Path("collections/ansible_collections/llm/orchestrator")
 INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
 
 
@@ -28,14 +29,22 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as a user has it: built, and installed from its tarball outside the repository."""
     place = tmp_path_factory.mktemp("installed")
     galaxy = str(ROOT / ".venv" / "bin" / "ansible-galaxy")
-    subprocess.run([galaxy, "collection", "build", "--output-path", place], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [galaxy, "collection", "build", "--output-path", place],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+    )
     tarball = next(place.glob("llm-orchestrator-*.tar.gz"))
     subprocess.run(
         [galaxy, "collection", "install", tarball, "-p", place / "collections", "--offline"],
         cwd=place,
+        env=ENVIRONMENT,
         check=True,
         capture_output=True,
     )
+    assert (place / COLLECTION / "MANIFEST.json").is_file()
     shutil.copy(INVENTORY, place / "hosts.yml")
     return place
 
@@ -84,8 +93,7 @@ def test_a_changed_service_alone_is_rebuilt_and_replaced(
     installed: Path, playbook: Playbook, engine: docker.DockerClient
 ) -> None:
     before = container_ids(engine)
-    source = "ansible_collections/llm/orchestrator/service_src/storage_service/storage_service/__init__.py"
-    with (installed / "collections" / source).open("a") as file:
+    with (installed / COLLECTION / "service_src/storage_service/storage_service/__init__.py").open("a") as file:
         file.write("\n# changed by a test\n")
     run_installed(installed, "llm.orchestrator.site").assert_ok()
     after = container_ids(engine)
@@ -188,4 +196,4 @@ def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: P
 
 
 def test_too_little_memory_for_the_model_is_refused(playbook: Playbook) -> None:
-    assert "memory" in refused(playbook, "-e", "model_service_slots=100000").lower()
+    assert "memory" in refused(playbook, "-e", "model_service_context=100000000").lower()
