@@ -3,7 +3,7 @@
 # last, so that a whole run closes with pytest's line.
 set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/.venv/collections" DOCKER_BUILDKIT=0
-export ANSIBLE_COLLECTIONS_PATH="$PWD/.venv/collections:$PWD/.venv/lib/python3.11/site-packages"
+export ANSIBLE_COLLECTIONS_PATH="$PWD/.venv/collections"
 SERVICES="model_service cache_service storage_service monitoring_service"
 
 say() { printf '\n== %s\n' "$*"; }
@@ -14,14 +14,17 @@ debian() {
   for package in "$@"; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
-  [ ${#missing[@]} = 0 ] && return
+  if [ ${#missing[@]} = 0 ]; then return; fi
   say "installing ${missing[*]}"
   local sudo policy=/usr/sbin/policy-rc.d made=
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
   if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null && $sudo chmod +x $policy && made=yes
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod +x $policy
+    made=yes
   fi
-  $sudo apt-get update -q && $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
+  $sudo apt-get update -q
+  $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
   [ -z "$made" ] || $sudo rm $policy
 }
 
@@ -29,7 +32,8 @@ debian() {
 images() { ansible-playbook llm.orchestrator.build; }
 
 part_lint() {
-  ruff check . && ruff format --check .
+  ruff check .
+  ruff format --check .
   mypy service_src/service_kit/service_kit
   for service in $SERVICES; do
     MYPYPATH=service_src/service_kit mypy "service_src/$service/$service"
@@ -46,7 +50,7 @@ part_unit() { pytest tests/unit; }
 part_sanity() { scripts/sanity.sh; }
 
 part_services() {
-  debian redis-server prometheus chromium
+  debian redis-server prometheus chromium libjs-chart.js
   for service in service_kit cache_service storage_service monitoring_service; do
     say "tests of $service"
     PYTHONPATH="service_src/service_kit:service_src/$service" pytest "service_src/$service/tests"
@@ -56,9 +60,16 @@ part_services() {
   service_src/model_service/tests/run-in-image.sh
 }
 
-part_integration() { images && pytest tests/integration; }
+part_integration() {
+  images
+  pytest tests/integration
+}
 
-part_molecule() { images && molecule test --scenario-name default; }
+part_molecule() {
+  debian openssh-client
+  images
+  molecule test --scenario-name default
+}
 
 # Leaves the platform as it was: up if it was up, else down, without a word after pytest's closing line.
 part_e2e() {
