@@ -206,10 +206,12 @@ def prometheus_url(platform: Platform, tmp_path_factory: pytest.TempPathFactory)
     ]
     with process(command, directory / "log"):
         ask = {"query": "llm:gateway_errors:ratio2m offset 10s"}
-        wait_until(
-            f"Prometheus has recorded for 10 s (its log: {directory}/log)",
-            lambda: httpx.get(f"{url}/api/v1/query", params=ask).json()["data"]["result"],
-        )
+
+        def has_recorded() -> object:
+            # Until Prometheus is ready its answer is 503 in plain text.
+            return httpx.get(f"{url}/api/v1/query", params=ask).raise_for_status().json()["data"]["result"]
+
+        wait_until(f"Prometheus has recorded for 10 s (its log: {directory}/log)", has_recorded)
         yield url
 
 
