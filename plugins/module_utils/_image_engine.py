@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -198,9 +199,10 @@ class BuildLog:
         return ImageError(message, log=list(self._tail), log_file=self._path)
 
     def discard(self) -> None:
-        """The build is done: nobody needs its log."""
+        """The build is done: nobody needs its log, which whoever tidies /tmp may have removed already."""
         self._file.close()
-        os.unlink(self._path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
 
     def _add(self, text: str) -> None:
         self._file.write(text)
