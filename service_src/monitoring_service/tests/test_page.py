@@ -138,7 +138,8 @@ def test_a_hidden_page_stops_asking(visit: Visit) -> None:
 @pytest.mark.parametrize("width", [400, 1280])
 def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
     visit.page.set_viewport_size({"width": width, "height": 800})
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    # The charts follow the window's size a frame later.
+    visit.page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
 
 
 @pytest.mark.parametrize("visit", ["service_alone"], indirect=True)
