@@ -4,7 +4,7 @@ PLAYBOOK = .venv/bin/ansible-playbook
 ARGS =
 
 help:           ## Show these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .venv/run.done: requirements/run.txt scripts/venv.sh
 	scripts/venv.sh requirements/run.txt .venv/run.done
@@ -28,7 +28,7 @@ build: .venv/run.done      ## Build the collection's tarball
 test: .venv/test.done      ## Everything below, in turn
 	scripts/test.sh
 
-test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-e2e
+test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-e2e; test-rollout is not in `make test`
 	scripts/test.sh $*
 
 lint: test-lint            ## All linters

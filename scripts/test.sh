@@ -34,6 +34,7 @@ images() { ansible-playbook llm.orchestrator.build; }
 part_lint() {
   ruff check .
   ruff format --check .
+  MYPYPATH=.venv/collections mypy --explicit-package-bases -p ansible_collections.llm.orchestrator.plugins
   mypy service_src/service_kit/service_kit
   for service in $SERVICES; do
     MYPYPATH=service_src/service_kit mypy "service_src/$service/$service"
@@ -71,17 +72,23 @@ part_molecule() {
   molecule test --scenario-name default
 }
 
-# Leaves the platform as it was: up if it was up, else down, without a word after pytest's closing line.
-part_e2e() {
+# Runs pytest on the platform, and leaves that as it was: up if it was up, else down, without a word after pytest's
+# closing line.
+on_platform() {
   debian chromium
   local status=0 was_up
   was_up=$(docker ps --quiet --filter label=llm.orchestrator.service 2>/dev/null || true)
   make up
-  pytest tests/e2e || status=$?
+  pytest "$@" || status=$?
   mkdir -p .cache
   [ -n "$was_up" ] || make down >.cache/down.log
   return "$status"
 }
+
+part_e2e() { on_platform tests/e2e; }
+
+# The long form of what the end-to-end tests do in short.
+part_rollout() { ROLLOUTS=20 on_platform -s tests/e2e/test_rollout.py; }
 
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(lint unit sanity services integration molecule e2e)
@@ -89,5 +96,6 @@ for part in "${parts[@]}"; do
   say "$part"
   started=$SECONDS
   "part_$part"
-  say "$part took $((SECONDS - started)) s"
+  # Nothing after pytest's closing line, which ends the run.
+  [ "$part" = "${parts[-1]}" ] || say "$part took $((SECONDS - started)) s"
 done

@@ -144,6 +144,15 @@ options:
         description: Seconds after the start in which failures don't count.
         type: float
         default: 60
+  ready_check:
+    description:
+      - A command in the container that has to succeed once after each start before the container counts as healthy,
+        beside O(healthcheck), which it needs. Meant for what is too dear to be checked all the time, such as
+        answering a real request.
+      - It has to end within the timeout of the health check. The image needs a shell.
+    type: list
+    elements: str
+    default: []
   resources:
     description:
       - What the container may use at most.
@@ -215,9 +224,15 @@ options:
       - Seconds that the service has to end by itself before it is killed.
     type: int
     default: 30
+  replicas:
+    description:
+      - How many containers of the service run. The first has the service's name, the second C(<name>.2), and so on.
+        All answer to the service's name on its networks.
+    type: int
+    default: 1
   update:
     description:
-      - How a container is replaced.
+      - How a container is replaced. It is kept on the container, for what acts on it without its description.
     type: dict
     default: {}
     suboptions:
@@ -228,8 +243,39 @@ options:
         type: str
         choices: [start_first, stop_first]
         default: start_first
+      parallelism:
+        description: How many replicas are replaced at a time.
+        type: int
+        default: 1
       ready_timeout:
-        description: Seconds that a container has to become ready.
+        description: Seconds that a container has to become ready, and then the gateway to send it requests.
         type: float
         default: 120
+      drain_timeout:
+        description:
+          - Seconds that the old container has for the requests under way before it is killed. Without it
+            O(stop_timeout).
+        type: int
+      on_failure:
+        description:
+          - What becomes of replicas that were replaced already when the next one fails. V(rollback) returns them to
+            what they ran before, V(pause) leaves them. The one that failed is removed in any case.
+        type: str
+        choices: [rollback, pause]
+        default: rollback
+      gateway:
+        description:
+          - The Traefik in front. With it, the old container is drained only after Traefik sends requests to the new
+            one, which it tells in its metrics of each server that it checks.
+          - Without it, or while it does not run, nothing is waited for.
+        type: dict
+        suboptions:
+          name:
+            description: The gateway's container. It shares a network with the service.
+            type: str
+            default: traefik
+          port:
+            description: Port of its metrics in the container.
+            type: int
+            default: 8082
 """

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -45,7 +46,7 @@ SERVICE_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {
         "type": "str",
-        "choices": ["present", "stopped", "absent", "restarted"],
+        "choices": ["present", "stopped", "absent", "restarted", "rolled_back"],
         "default": "present",
     },
     "image": {"type": "str"},
@@ -89,6 +90,7 @@ SERVICE_SPEC: dict[str, Any] = {
             "start_period": {"type": "float", "default": 60},
         },
     },
+    "ready_check": _names(),
     "resources": _group(memory={"type": "str"}, cpus={"type": "float"}, pids={"type": "int", "default": 256}),
     "gpus": {"type": "str"},
     "restart_policy": {
@@ -103,9 +105,17 @@ SERVICE_SPEC: dict[str, Any] = {
     "cap_add": _names(),
     "pid_mode": {"type": "str", "choices": ["host"]},
     "stop_timeout": {"type": "int", "default": 30},
+    "replicas": {"type": "int", "default": 1},
     "update": _group(
         order={"type": "str", "choices": ["start_first", "stop_first"], "default": "start_first"},
+        parallelism={"type": "int", "default": 1},
         ready_timeout={"type": "float", "default": 120},
+        drain_timeout={"type": "int"},
+        on_failure={"type": "str", "choices": ["rollback", "pause"], "default": "rollback"},
+        gateway={
+            "type": "dict",
+            "options": {"name": {"type": "str", "default": "traefik"}, "port": {"type": "int", "default": 8082}},
+        },
     ),
 }
 
@@ -131,13 +141,14 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], 
 
 
 def service_facts(name: str, containers: Sequence[Container]) -> dict[str, Any]:
+    serving = sorted((one for one in containers if not one.is_previous), key=attrgetter("name"))
+    kept = [one for one in containers if one.is_previous]
     facts: dict[str, Any] = {
         "name": name,
-        "containers": [
-            {"id": container.id, "name": container.name, "health": container.health or "none"}
-            for container in containers
-        ],
+        "containers": [{"id": one.id, "name": one.name, "health": one.health or "none"} for one in serving],
     }
-    if containers:
-        facts.update(image=containers[0].image, image_id=containers[0].image_id)
+    if serving:
+        facts.update(image=serving[0].image, image_id=serving[0].image_id)
+    if kept:
+        facts["previous"] = {"image": kept[0].image, "image_id": kept[0].image_id}
     return facts

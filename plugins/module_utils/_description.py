@@ -5,7 +5,7 @@
 """The description of one service: what its container has to be, whatever engine runs it.
 
 A description is built once from a module's parameters, with every rule checked, and never changes.
-Its record is the plain form that is kept on the container and that later runs are compared with.
+_description_record has its plain form, which is kept on the container.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 LABEL_PREFIX = "llm.orchestrator."
 LABEL_SERVICE = LABEL_PREFIX + "service"
 LABEL_DESCRIPTION = LABEL_PREFIX + "description"
+LABEL_UPDATE = LABEL_PREFIX + "update"
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -90,11 +91,30 @@ class LogRotation:
 
 
 @dataclass(frozen=True)
-class Update:
-    """How a container is replaced. Not part of the record: it describes the way, not the container."""
+class Gateway:
+    """The proxy in front: the service that is it, and the port of its metrics."""
 
-    order: str
-    ready_timeout: float
+    name: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """How a container is replaced; durations are in seconds.
+
+    Not part of the record that is compared: it describes the way, not the container. It has a label of its own, so
+    that what acts on a service without its description knows it.
+    """
+
+    order: str = "start_first"
+    parallelism: int = 1
+    ready_timeout: float = 120
+    drain_timeout: int | None = None
+    on_failure: str = "rollback"
+    gateway: Gateway | None = None
+
+
+DEFAULT_UPDATE = Update()
 
 
 @dataclass(frozen=True)
@@ -109,6 +129,7 @@ class Description:
     labels: Mapping[str, str]
     ports: tuple[Port, ...]
     healthcheck: Healthcheck | None
+    ready_check: tuple[str, ...]
     resources: Resources
     gpus: str | None
     restart_policy: str
@@ -119,6 +140,7 @@ class Description:
     cap_add: tuple[str, ...]
     pid_mode: str | None
     stop_timeout: int
+    replicas: int
     update: Update
 
 
@@ -144,6 +166,7 @@ def parse_description(params: Mapping[str, Any]) -> Description:
     """The description in a module's parameters; raises DescriptionError on the first broken rule."""
     _require(bool(params["image"]), "image: state 'present' needs the image to run")
     _require(params["stop_timeout"] >= 0, "stop_timeout: must be 0 seconds or more")
+    _require(params["replicas"] > 0, "replicas: must be 1 or more; state 'stopped' or 'absent' stops a service")
     description = Description(
         name=parse_name(params["name"]),
         image=params["image"],
@@ -155,6 +178,7 @@ def parse_description(params: Mapping[str, Any]) -> Description:
         labels=_parse_labels(params["labels"] or {}),
         ports=tuple(_parse_port(port) for port in params["ports"] or ()),
         healthcheck=_parse_healthcheck(params["healthcheck"]),
+        ready_check=tuple(params["ready_check"] or ()),
         resources=_parse_resources(params["resources"]),
         gpus=_parse_gpus(params["gpus"]),
         restart_policy=params["restart_policy"],
@@ -165,6 +189,7 @@ def parse_description(params: Mapping[str, Any]) -> Description:
         cap_add=_parse_capabilities(params["cap_add"] or ()),
         pid_mode=params["pid_mode"],
         stop_timeout=params["stop_timeout"],
+        replicas=params["replicas"],
         update=_parse_update(params["update"]),
     )
     _check_across(description)
@@ -198,7 +223,7 @@ def _parse_env(env: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parse_labels(labels: Mapping[str, Any]) -> dict[str, str]:
-    for name in (LABEL_SERVICE, LABEL_DESCRIPTION):
+    for name in (LABEL_SERVICE, LABEL_DESCRIPTION, LABEL_UPDATE):
         _require(name not in labels, f"labels: '{name}' is set by this module, leave it out")
     return {name: _parse_text(value, f"labels.{name}") for name, value in labels.items()}
 
@@ -300,8 +325,14 @@ def _parse_capabilities(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _parse_update(update: Mapping[str, Any]) -> Update:
+    _require(update["parallelism"] > 0, "update.parallelism: must be 1 or more")
     _require(update["ready_timeout"] > 0, "update.ready_timeout: must be more than 0 seconds")
-    return Update(update["order"], update["ready_timeout"])
+    drain_timeout = update["drain_timeout"]
+    _require(drain_timeout is None or drain_timeout >= 0, "update.drain_timeout: must be 0 seconds or more")
+    gateway = update["gateway"]
+    if gateway:
+        _require(1 <= gateway["port"] <= 65535, f"update.gateway: port {gateway['port']} is not between 1 and 65535")
+    return Update(**{**update, "gateway": Gateway(**gateway) if gateway else None})
 
 
 def _check_across(description: Description) -> None:
@@ -313,45 +344,11 @@ def _check_across(description: Description) -> None:
         not description.ports or description.update.order == "stop_first",
         "ports: two containers can't hold a published port at once, set update.order to stop_first",
     )
-
-
-def to_record(description: Description, digests: Mapping[str, str]) -> dict[str, Any]:
-    """The plain form of a description, with the digest of each secret in place of its value.
-
-    What is not set is left out, so an option that a later release adds changes no existing record.
-    Lists whose order has no meaning are keyed, so only a real difference is one.
-    """
-    health, resources, log = description.healthcheck, description.resources, description.log
-    record = {
-        "image": description.image,
-        "command": list(description.command),
-        "env": dict(description.env),
-        "secrets": {secret.name: digests[secret.name] for secret in description.secrets},
-        "mounts": {mount.target: _without_unset(vars(mount), "target") for mount in description.mounts},
-        "networks": [
-            _without_unset({"name": network.name, "aliases": list(network.aliases)}) for network in description.networks
-        ],
-        "labels": dict(description.labels),
-        "ports": {_port_key(port): port.container for port in description.ports},
-        "healthcheck": None if health is None else {**vars(health), "test": list(health.test)},
-        "resources": _without_unset(vars(resources)),
-        "gpus": description.gpus,
-        "restart_policy": description.restart_policy,
-        "log": dict(vars(log)),
-        "user": description.user,
-        "group_add": list(description.group_add),
-        "read_only": description.read_only,
-        "cap_add": list(description.cap_add),
-        "pid_mode": description.pid_mode,
-        "stop_timeout": description.stop_timeout,
-    }
-    return _without_unset(record)
-
-
-def _port_key(port: Port) -> str:
-    address = f"[{port.address}]" if ":" in port.address else port.address
-    return f"{address}:{port.host}/{port.protocol}"
-
-
-def _without_unset(values: Mapping[str, Any], *dropped: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in dropped and value not in (None, [], {}, ())}
+    _require(
+        not description.ports or description.replicas == 1,
+        "ports: several replicas can't hold one published port, leave ports out or set replicas to 1",
+    )
+    _require(
+        not description.ready_check or description.healthcheck is not None,
+        "ready_check: it goes before the health check, give healthcheck too",
+    )

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     LABEL_DESCRIPTION,
     LABEL_SERVICE,
+    LABEL_UPDATE,
     Description,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import (
@@ -126,9 +127,10 @@ class DockerClient:
             else:
                 self._api.start(container.id)
 
-    def stop(self, container: Container) -> None:
+    def stop(self, container: Container, timeout: int | None = None) -> None:
+        """Lets it drain for so many seconds, by default its own stop_timeout, before it is killed."""
         with self._explained("stop its container"):
-            self._api.stop(container.id, timeout=container.stop_timeout)
+            self._api.stop(container.id, timeout=container.stop_timeout if timeout is None else timeout)
 
     def restart(self, container: Container) -> None:
         with self._explained("restart its container"):
@@ -173,9 +175,11 @@ def _explain(said: str, doing: str) -> str:
     return f"Docker can't {doing}: {_one_line(said)}"
 
 
-def _one_line(text: str, limit: int = 300) -> str:
+def _one_line(text: str, limit: int = 300, keep_end: bool = False) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    if len(line) <= limit:
+        return line
+    return "…" + line[1 - limit :] if keep_end else line[: limit - 1] + "…"
 
 
 def _only_file(archive: bytes) -> bytes:
@@ -194,6 +198,7 @@ def _to_container(info: Mapping[str, Any]) -> Container:
     health = state.get("Health") or {}
     probes = health.get("Log") or [{}]
     stop_timeout = config.get("StopTimeout")
+    networks = info["NetworkSettings"]["Networks"]
     return Container(
         id=info["Id"],
         name=info["Name"].lstrip("/"),
@@ -202,7 +207,8 @@ def _to_container(info: Mapping[str, Any]) -> Container:
         image_id=info["Image"],
         status=state["Status"],
         health=health.get("Status"),
-        health_output=_one_line(probes[-1].get("Output") or ""),
+        # A check that fails says why last, below a traceback.
+        health_output=_one_line(probes[-1].get("Output") or "", keep_end=True),
         exit_code=state["ExitCode"],
         error=_one_line(state["Error"]),
         oom_killed=state["OOMKilled"],
@@ -210,10 +216,12 @@ def _to_container(info: Mapping[str, Any]) -> Container:
         started_at=state["StartedAt"],
         stop_timeout=_DEFAULT_STOP_TIMEOUT if stop_timeout is None else stop_timeout,
         recorded=labels.get(LABEL_DESCRIPTION, ""),
+        recorded_update=labels.get(LABEL_UPDATE, ""),
         secret_files={
             Path(mount["Destination"]).name: Path(mount["Source"])
             for mount in info["Mounts"]
             if mount["Destination"].startswith(SECRETS_TARGET + "/")
         },
-        network_ids={name: network["NetworkID"] for name, network in info["NetworkSettings"]["Networks"].items()},
+        network_ids={name: network["NetworkID"] for name, network in networks.items()},
+        addresses={name: network["IPAddress"] for name, network in networks.items() if network["IPAddress"]},
     )

@@ -6,21 +6,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import canonical_json
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     LABEL_DESCRIPTION,
     LABEL_SERVICE,
+    LABEL_UPDATE,
     Description,
     Healthcheck,
     Mount,
     Network,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
+    update_to_record,
+)
 
 SECRETS_TARGET = "/run/secrets"
 _NANOSECONDS = 1_000_000_000
+# In memory, so that each start of the container has to pass again; writable with a read-only root too.
+_PASSED = "/dev/shm/ready-check-passed"
 
 
 def container_body(description: Description, recorded: str, secret_files: Mapping[str, Path]) -> dict[str, Any]:
@@ -32,6 +40,7 @@ def container_body(description: Description, recorded: str, secret_files: Mappin
             **description.labels,
             LABEL_SERVICE: description.name,
             LABEL_DESCRIPTION: recorded,
+            LABEL_UPDATE: canonical_json(update_to_record(description.update)),
         },
         "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in description.ports},
         "StopTimeout": description.stop_timeout,
@@ -42,7 +51,7 @@ def container_body(description: Description, recorded: str, secret_files: Mappin
     if description.user:
         body["User"] = description.user
     if description.healthcheck:
-        body["Healthcheck"] = _healthcheck(description.healthcheck)
+        body["Healthcheck"] = _healthcheck(description.healthcheck, description.ready_check)
     if description.networks:
         first = description.networks[0]
         body["NetworkingConfig"] = {"EndpointsConfig": {first.name: {"Aliases": network_aliases(description, first)}}}
@@ -92,14 +101,25 @@ def _host_config(description: Description, secret_files: Mapping[str, Path]) -> 
     return config
 
 
-def _healthcheck(check: Healthcheck) -> dict[str, Any]:
+def _healthcheck(check: Healthcheck, ready_check: Sequence[str]) -> dict[str, Any]:
     return {
-        "Test": list(check.test),
+        "Test": _guarded(check.test, ready_check) if ready_check else list(check.test),
         "Interval": round(check.interval * _NANOSECONDS),
         "Timeout": round(check.timeout * _NANOSECONDS),
         "Retries": check.retries,
         "StartPeriod": round(check.start_period * _NANOSECONDS),
     }
+
+
+def _guarded(test: Sequence[str], ready_check: Sequence[str]) -> list[str]:
+    """A health check that passes no sooner than the ready check has, once in each run of the container.
+
+    Whatever acts on health, such as the gateway's choice of containers, then waits for both.
+    """
+    kind, *words = test
+    health = words[0] if kind == "CMD-SHELL" else shlex.join(words)
+    once = f"test -e {_PASSED} || {{ {shlex.join(ready_check)} && : >{_PASSED}; }}"
+    return ["CMD-SHELL", f"{{ {health}; }} && {{ {once}; }}"]
 
 
 def _mount(mount: Mount) -> dict[str, Any]:

@@ -2,16 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Services on one Docker Engine.
-
-A service's container has the service's name. One that is to replace it is made as <name>.next, and takes
-the name over once it is ready and the old one is gone. So the names alone tell, after an interruption at
-any point, how far a replacement had come, and the next run ends it or undoes it.
-"""
+"""Services on one Docker Engine: each replica is a slot, and slots are replaced in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +14,24 @@ from typing import Any
 
 from ansible_collections.llm.orchestrator.plugins.module_utils import _secrets as secret_files
 from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import (
-    canonical_json,
     differences,
     masked,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
-    LABEL_SERVICE,
+    DEFAULT_UPDATE,
     Description,
+    Update,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
     to_record,
+    update_from_record,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import (
     STABLE_SECONDS,
     await_ready,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_slot import Found, Slot, slot_index
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     Container,
     EngineError,
@@ -41,21 +40,16 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
 from ansible_collections.llm.orchestrator.plugins.module_utils._lock import service_lock
 
 
-@dataclass(frozen=True)
-class _Found:
-    current: Container | None
-    candidate: Container | None
+@dataclass
+class _Step:
+    """The replacement of one slot's container: old and new, as far as it has come."""
 
-    @property
-    def containers(self) -> list[Container]:
-        return [container for container in (self.current, self.candidate) if container]
+    slot: Slot
+    old: Container | None
+    new: Container | None = None
 
-    @property
-    def survivor(self) -> Container | None:
-        """Which of the two recovery will probably keep, as far as one look can tell."""
-        if self.candidate and self.candidate.is_serving and not (self.current and self.current.is_up):
-            return self.candidate
-        return self.current
+
+_Begin = Callable[[_Step], Container]
 
 
 class DockerEngine:
@@ -66,67 +60,83 @@ class DockerEngine:
         return self._client.containers(name)
 
     def present(self, description: Description, secrets_root: Path, check_mode: bool) -> Outcome:
+        wanted = range(1, description.replicas + 1)
         if check_mode:
-            found = self._find(description.name)
+            found = self._look(description.name, wanted)
             target = self._target(description, secrets_root, check_mode)
-            return _outcome(_observed(found), target, found.containers)
+            return _outcome(_observed(found), _wished(target, found, wanted), _containers(found))
         with service_lock(description.name):
-            found = self._find(description.name)
+            found = self._look(description.name, wanted)
             before = _observed(found)
-            current = self._recover(found, description.update.ready_timeout)
+            current = {slot: slot.recover(description.update) for slot in found}
             target = self._target(description, secrets_root, check_mode)
-            ready = self._make_true(description, target, current, secrets_root)
-            _remove_unused_secrets(secrets_root, ready)
-            return _outcome(before, target, [ready])
+            kept, surplus = list(current)[: description.replicas], list(current)[description.replicas :]
+            try:
+                self._make_true(description, target, {slot: current[slot] for slot in kept}, secrets_root)
+            except EngineError:
+                with suppress(EngineError):
+                    self._remove_unused_secrets(secrets_root, description.name)
+                raise
+            for slot in surplus:
+                slot.remove(description.update.drain_timeout)
+            self._remove_unused_secrets(secrets_root, description.name)
+            return _outcome(before, _wished(target, found, wanted), self._client.containers(description.name))
 
-    def stopped(self, name: str, ready_timeout: float, check_mode: bool) -> Outcome:
+    def stopped(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
-            found = self._find(name)
-            return _outcome(_life(found), _resting(found), found.containers)
+            found = self._look(name)
+            return _outcome(_life(found), _resting(found), _containers(found))
         with service_lock(name):
-            found = self._find(name)
-            current = self._recover(found, ready_timeout)
-            if current and current.state != "stopped":
-                self._client.stop(current)
+            found = self._look(name)
+            for slot in found:
+                current = slot.recover(_recorded_update(found))
+                if current and current.state != "stopped":
+                    self._client.stop(current)
             return _outcome(_life(found), _resting(found), self._client.containers(name))
 
-    def restarted(self, name: str, ready_timeout: float, check_mode: bool) -> Outcome:
+    def restarted(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
-            found = self._find(name)
-            current = found.survivor
+            found = self._look(name)
+            current = [kept for kept in (seen.survivor for seen in found.values()) if kept]
         else:
             with service_lock(name):
-                found = self._find(name)
-                current = self._recover(found, ready_timeout)
-                if current:
-                    self._client.restart(current)
-                    current = await_ready(self._client, current, ready_timeout, STABLE_SECONDS, patient=True)
-        if current is None:
+                found = self._look(name)
+                current = [kept for kept in (slot.recover(_recorded_update(found)) for slot in found) if kept]
+                current = [self._restart(container, _recorded_update(found)) for container in current]
+        if not current:
             raise EngineError("it has no container to restart, run state=present first")
-        return _outcome(_life(found), {"state": "restarted"}, [current])
+        return _outcome(_life(found), {"state": "restarted"}, current)
+
+    def rolled_back(self, name: str, check_mode: bool) -> Outcome:
+        if check_mode:
+            found = self._look(name)
+            return _outcome(*_exchanged(found), _containers(found))
+        with service_lock(name):
+            found = self._look(name)
+            before, after = _exchanged(found)
+            update = _recorded_update(found)
+            steps = [_Step(slot, slot.recover(update)) for slot in found]
+            self._roll(steps, update, lambda step: step.slot.begin_rollback(step.old, update))
+            return _outcome(before, after, self._client.containers(name))
 
     def absent(self, name: str, secrets_root: Path, check_mode: bool) -> Outcome:
         if check_mode:
-            return _outcome(_life(self._find(name)), {"state": "absent"}, [])
+            return _outcome(_life(self._look(name)), {"state": "absent"}, [])
         with service_lock(name):
-            found = self._find(name)
-            for container in found.containers:
-                self._retire(container)
+            found = self._look(name)
+            for slot in found:
+                slot.remove(_recorded_update(found).drain_timeout)
             secret_files.remove_unused(secrets_root, name, used=())
             return _outcome(_life(found), {"state": "absent"}, [])
 
-    def _find(self, name: str) -> _Found:
-        ours = {container.name: container for container in self._client.containers(name)}
-        for container_name in (name, _next_name(name)):
-            if container_name not in ours and self._client.find(container_name):
-                raise EngineError(
-                    f"a container '{container_name}' exists that was made by other means (it lacks the label "
-                    f"{LABEL_SERVICE}={name}), rename or remove it first"
-                )
-        return _Found(ours.get(name), ours.get(_next_name(name)))
+    def _look(self, name: str, wanted: Sequence[int] = (1,)) -> dict[Slot, Found]:
+        """The service's slots in their order, the first and the wanted ones even where they are empty."""
+        there = {slot_index(container.name) for container in self._client.containers(name)} - {0}
+        slots = [Slot(self._client, name, index) for index in sorted({*there, *wanted})]
+        return {slot: slot.look() for slot in slots}
 
     def _target(self, description: Description, secrets_root: Path, check_mode: bool) -> dict[str, Any]:
-        """What has to be true of the service's container.
+        """What has to be true of each of the service's containers.
 
         In check mode a part that is missing may well be one that an earlier task would have made.
         """
@@ -148,157 +158,158 @@ class DockerEngine:
             "state": "running",
         }
 
-    def _recover(self, found: _Found, ready_timeout: float) -> Container | None:
-        """Ends or undoes a replacement that was interrupted; returns the service's one container."""
-        current, candidate = found.current, found.candidate
-        if current and current.status in ("dead", "removing"):
-            self._client.remove(current.id)
-            current = None
-        if candidate is None:
-            return current
-        old_is_up = current is not None and current.is_up
-        if candidate.is_up and not old_is_up:
-            with suppress(EngineError):
-                ready = await_ready(self._client, candidate, ready_timeout, STABLE_SECONDS)
-                return self._promote(ready, current)
-        self._client.remove(candidate.id)
-        if current and not old_is_up:
-            # Not an error yet: what is made of this container now may well replace it.
-            with suppress(EngineError):
-                self._client.start(current)
-        return self._client.find(current.id) if current else None
-
     def _make_true(
         self,
         description: Description,
         target: Mapping[str, Any],
-        current: Container | None,
+        current: Mapping[Slot, Container | None],
         secrets_root: Path,
-    ) -> Container:
-        old, new = differences(_observed(_Found(current, None)), target)
-        differing = {*old, *new}
-        if current is None or differing - {"state"}:
-            return self._replace(description, target, current, secrets_root)
-        if differing:
-            self._client.start(current)
-        return await_ready(
-            self._client,
-            current,
-            description.update.ready_timeout,
-            STABLE_SECONDS if differing else 0,
-            patient=True,
-        )
-
-    def _replace(
-        self,
-        description: Description,
-        target: Mapping[str, Any],
-        old: Container | None,
-        secrets_root: Path,
-    ) -> Container:
-        name = description.name
-        try:
-            files = secret_files.write_secrets(secrets_root, name, description.secrets)
-            new = self._create(description, target, files)
-            if old and description.update.order == "stop_first":
-                self._client.stop(old)
-            self._client.start(new)
-            ready = await_ready(self._client, new, description.update.ready_timeout, STABLE_SECONDS)
-        except (EngineError, OSError) as error:
-            outlook = self._roll_back(name, old, description.update.ready_timeout)
-            _remove_unused_secrets(secrets_root, old, service=name)
-            raise EngineError(f"{error}; {outlook}", getattr(error, "log", ())) from error
-        return self._promote(ready, old)
-
-    def _create(self, description: Description, target: Mapping[str, Any], files: Mapping[str, Path]) -> Container:
+    ) -> None:
+        update = description.update
+        outdated = [_Step(slot, old) for slot, old in current.items() if _differs(old, target)]
+        for slot, container in current.items():
+            if container and slot not in {step.slot for step in outdated}:
+                self._awaken(container, update)
         record = {field: value for field, value in target.items() if field not in _NOT_RECORDED}
-        container_id = self._client.create(description, _next_name(description.name), canonical_json(record), files)
-        if files:
-            secret_files.hand_over(files.values(), self._client.user_id(container_id))
-        return self._current_state(container_id)
 
-    def _promote(self, ready: Container, old: Container | None) -> Container:
-        # Each step leaves a state that _recover ends in the same way, so their order matters.
-        self._client.set_restart_policy(ready, ready.record.get("restart_policy", "unless-stopped"))
-        if old:
-            self._retire(old)
-        self._client.rename(ready, ready.service)
-        return self._current_state(ready.id)
+        self._roll(outdated, update, lambda step: step.slot.begin(description, record, step.old, secrets_root))
 
-    def _retire(self, container: Container) -> None:
-        left = self._client.find(container.id)
-        if left and left.state == "running":
-            self._client.stop(left)
-        self._client.remove(container.id)
+    def _roll(self, steps: Sequence[_Step], update: Update, begin: _Begin) -> None:
+        """Takes the replicas from old to new, as many at a time as the policy says."""
+        for first in range(0, len(steps), update.parallelism):
+            try:
+                self._in_step(steps[first : first + update.parallelism], update, begin)
+            except EngineError as error:
+                if first == 0 or update.on_failure == "pause":
+                    raise
+                outlook = self._return(steps[:first], update)
+                raise EngineError(f"{error}; {outlook}", error.log) from error
 
-    def _roll_back(self, name: str, old: Container | None, ready_timeout: float) -> str:
-        """Removes the new container and sees to the old one; returns in words how things stand."""
-        self._client.remove(_next_name(name))
-        if old is None:
-            return "the new container was removed, the service does not run"
-        if old.state == "stopped":
-            return "the new container was removed, the old one is kept and does not run, as before"
-        left = self._current_state(old.id)
-        if left.is_up:
-            return "the new container was removed, the old one runs on"
+    def _in_step(self, batch: Sequence[_Step], update: Update, begin: _Begin) -> None:
+        """Takes a batch from old to new: all begun, all ready, then each old one drained. Undone if one fails."""
         try:
-            self._client.start(left)
-            await_ready(self._client, left, ready_timeout, STABLE_SECONDS, patient=True)
-        except EngineError as error:
-            return f"the new container was removed, but the old one does not come back: {error}"
-        return "the new container was removed, the old one runs again"
+            for step in batch:
+                step.new = begin(step)
+            ready = [(step, step.slot.await_serving(step.new, update)) for step in batch if step.new]
+        except (EngineError, OSError) as error:
+            outlook = ", ".join(step.slot.undo(step.new, step.old, update) for step in batch)
+            raise EngineError(f"{error}; {outlook}", getattr(error, "log", ())) from error
+        for step, new in ready:
+            step.slot.promote(new, step.old, update)
 
-    def _current_state(self, container_id: str) -> Container:
-        container = self._client.find(container_id)
-        if container is None:
-            raise EngineError(f"its container {container_id[:12]} was removed by someone else, run again")
-        return container
+    def _return(self, done: Sequence[_Step], update: Update) -> str:
+        """Returns replicas that were replaced already to what they ran before."""
+        for step in done:
+            if step.old is None:
+                step.slot.remove(update.drain_timeout)
+                continue
+            back = _Step(step.slot, step.slot.look().current)
+            try:
+                self._in_step([back], update, lambda step: step.slot.begin_rollback(step.old, update))
+            except EngineError as error:
+                return f"{step.slot.name} was replaced before and does not return: {error}"
+        return "the replicas that were replaced before returned to the old release"
+
+    def _awaken(self, container: Container, update: Update) -> None:
+        """A container that is as described: started where it is down, and waited for."""
+        down = container.state == "stopped"
+        if down:
+            self._client.start(container)
+        stable = STABLE_SECONDS if down else 0
+        await_ready(self._client, container, update.ready_timeout, stable, patient=True)
+
+    def _restart(self, container: Container, update: Update) -> Container:
+        self._client.restart(container)
+        return await_ready(self._client, container, update.ready_timeout, STABLE_SECONDS, patient=True)
+
+    def _remove_unused_secrets(self, root: Path, name: str) -> None:
+        used = [file for container in self._client.containers(name) for file in container.secret_files.values()]
+        secret_files.remove_unused(root, name, used)
 
 
 _NOT_RECORDED = ("image_id", "network_ids", "state")
 
 
-def _next_name(name: str) -> str:
-    return f"{name}.next"
+def _differs(container: Container | None, target: Mapping[str, Any]) -> bool:
+    """Whether only another container can be what is wanted; one that is merely down can be started."""
+    if container is None:
+        return True
+    old, new = differences(_seen(container), target)
+    return bool({*old, *new} - {"state"})
 
 
-def _life(found: _Found) -> dict[str, Any]:
-    """Whether the service runs, and what an interrupted run left."""
-    kept = found.survivor
-    life: dict[str, Any] = {"state": kept.state if kept else "absent"}
-    if found.candidate:
-        life["interrupted_replacement"] = found.candidate.name
-    return life
-
-
-def _resting(found: _Found) -> dict[str, Any]:
-    return {"state": "stopped" if found.survivor else "absent"}
-
-
-def _observed(found: _Found) -> dict[str, Any]:
-    """What is true of the service's container, in the form of the target."""
-    kept = found.survivor
-    if kept is None:
-        return _life(found)
-    record = kept.record
+def _seen(container: Container) -> dict[str, Any]:
+    """What is true of a container, in the form of the target."""
+    record = container.record
     secrets = record.get("secrets", {})
-    lost = {name for name in secrets if name not in kept.secret_files or not kept.secret_files[name].exists()}
+    files = container.secret_files
+    lost = {name for name in secrets if name not in files or not files[name].exists()}
     if lost:
         record["secrets"] = {name: value for name, value in secrets.items() if name not in lost}
     wanted_networks = [network["name"] for network in record.get("networks", ())]
     return {
         **record,
-        "image_id": kept.image_id,
-        "network_ids": {name: kept.network_ids.get(name, "") for name in wanted_networks},
-        **_life(found),
+        "image_id": container.image_id,
+        "network_ids": {name: container.network_ids.get(name, "") for name in wanted_networks},
+        "state": container.state,
     }
 
 
-def _outcome(before: Mapping[str, Any], after: Mapping[str, Any], containers: list[Container]) -> Outcome:
+def _life(found: Mapping[Slot, Found]) -> dict[str, Any]:
+    """Whether the service runs, and what an interrupted run left."""
+    states = [seen.survivor.state for seen in found.values() if seen.survivor]
+    life: dict[str, Any] = {"state": max(states, key=states.count) if states else "absent"}
+    interrupted = [seen.interrupted for seen in found.values() if seen.interrupted]
+    if interrupted:
+        life["interrupted_replacement"] = ", ".join(interrupted)
+    return life
+
+
+def _resting(found: Mapping[Slot, Found]) -> dict[str, Any]:
+    return {"state": "stopped" if any(seen.survivor for seen in found.values()) else "absent"}
+
+
+def _observed(found: Mapping[Slot, Found]) -> dict[str, Any]:
+    """What is true of the service: of its first replica, and of each other one that is not like it."""
+    kept = {slot.name: _seen(seen.survivor) for slot, seen in found.items() if seen.survivor}
+    if not kept:
+        return _life(found)
+    first, *others = kept.items()
+    odd = {name: value for name, value in others if value != first[1]}
+    interrupted = {key: value for key, value in _life(found).items() if key != "state"}
+    return {**first[1], **odd, **interrupted, "replicas": len(kept)}
+
+
+def _wished(target: Mapping[str, Any], found: Mapping[Slot, Found], wanted: Sequence[int]) -> dict[str, Any]:
+    odd = {name: target for name in _observed(found) if name in {slot.name for slot in found}}
+    return {**target, **odd, "replicas": len(wanted)}
+
+
+def _exchanged(found: Mapping[Slot, Found]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a rollback changes, told by the first replica; an error if one of them has nothing to return to."""
+    for slot, seen in found.items():
+        if seen.previous is None:
+            raise EngineError(f"{slot.name} has no release before this one to return to, run state=present instead")
+    first = next(iter(found.values()))
+    before = _seen(first.survivor) if first.survivor else {"state": "absent"}
+    after = _seen(first.previous) if first.previous else {}
+    return before, {**after, "state": "running"}
+
+
+def _containers(found: Mapping[Slot, Found]) -> list[Container]:
+    return [seen.survivor for seen in found.values() if seen.survivor]
+
+
+def _recorded_update(found: Mapping[Slot, Found]) -> Update:
+    """How the service wants its containers replaced, as its last description said."""
+    for seen in found.values():
+        for container in seen.containers:
+            update = update_from_record(container.recorded_update)
+            if update:
+                return update
+    return DEFAULT_UPDATE
+
+
+def _outcome(before: Mapping[str, Any], after: Mapping[str, Any], containers: Sequence[Container]) -> Outcome:
     old, new = differences(before, after)
-    return Outcome(masked(old), masked(new), containers)
-
-
-def _remove_unused_secrets(root: Path, kept: Container | None, service: str = "") -> None:
-    used = kept.secret_files.values() if kept else ()
-    secret_files.remove_unused(root, kept.service if kept else service, used)
+    return Outcome(masked(old), masked(new), list(containers))

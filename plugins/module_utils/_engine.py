@@ -42,8 +42,15 @@ class Container:
     started_at: str
     stop_timeout: int
     recorded: str
+    recorded_update: str = ""
     secret_files: Mapping[str, Path] = field(default_factory=dict)
     network_ids: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_previous(self) -> bool:
+        """Whether it is kept for a rollback alone."""
+        return self.name.endswith(".previous")
 
     @property
     def is_up(self) -> bool:
@@ -90,11 +97,14 @@ class Engine(Protocol):
     def present(self, description: Description, secrets_root: Path, check_mode: bool) -> Outcome:
         """Runs the service as described and returns once it is ready."""
 
-    def stopped(self, name: str, ready_timeout: float, check_mode: bool) -> Outcome:
-        """Stops the service's container and keeps it."""
+    def stopped(self, name: str, check_mode: bool) -> Outcome:
+        """Stops the service's containers and keeps them."""
 
-    def restarted(self, name: str, ready_timeout: float, check_mode: bool) -> Outcome:
-        """Restarts the service's container as it is and returns once it is ready."""
+    def restarted(self, name: str, check_mode: bool) -> Outcome:
+        """Restarts the service's containers as they are and returns once they are ready."""
+
+    def rolled_back(self, name: str, check_mode: bool) -> Outcome:
+        """Returns the service to the containers that the present ones have replaced."""
 
     def absent(self, name: str, secrets_root: Path, check_mode: bool) -> Outcome:
-        """Removes the service's container and secret files, and no volume."""
+        """Removes the service's containers and secret files, and no volume."""

@@ -34,7 +34,7 @@ attributes:
     description: Shows what differs, field by field. Of a secret only a keyed fingerprint is shown.
   idempotent:
     support: partial
-    details: O(state=restarted) restarts on every run.
+    details: O(state=restarted) restarts and O(state=rolled_back) goes back on every run.
     description: A second run with the same options changes nothing.
 options:
   name:
@@ -45,11 +45,13 @@ options:
   state:
     description:
       - V(present) runs the service as described, and returns once it is ready.
-      - V(stopped), V(restarted) and V(absent) act on the container that is there and don't look at its
-        description.
+      - V(rolled_back) returns to the containers that the present ones have replaced, with their image and
+        description, behind the same gate. The present ones are kept in turn, so a second time returns to them.
+      - V(stopped), V(restarted), V(rolled_back) and V(absent) act on the containers that are there and don't look
+        at the description.
       - V(absent) also removes the service's secret files. No state ever removes a volume.
     type: str
-    choices: [present, stopped, absent, restarted]
+    choices: [present, stopped, absent, restarted, rolled_back]
     default: present
   secrets_dir:
     description:
@@ -93,6 +95,11 @@ EXAMPLES = r"""
   llm.orchestrator.container_service:
     name: cache-service
     state: restarted
+
+- name: Return to the release before
+  llm.orchestrator.container_service:
+    name: cache-service
+    state: rolled_back
 
 - name: Remove the cache service
   llm.orchestrator.container_service:
@@ -142,6 +149,21 @@ service:
           returned: always
           type: str
           sample: healthy
+    previous:
+      description: What a rollback returns to.
+      returned: when it has replaced a release
+      type: dict
+      contains:
+        image:
+          description: Its image.
+          returned: always
+          type: str
+          sample: cache-service:1
+        image_id:
+          description: The ID of that image.
+          returned: always
+          type: str
+          sample: sha256:0c4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a222
 log:
   description: The last 20 log lines of a container that did not become ready.
   returned: failure of a container
@@ -170,15 +192,18 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Ou
 def ensure(module: AnsibleModule) -> Outcome:
     params, check_mode = module.params, module.check_mode
     name, secrets_root = parse_name(params["name"]), Path(params["secrets_dir"])
-    ready_timeout = params["update"]["ready_timeout"]
     if params["state"] == "present":
+        # A broken rule is told before the engine is asked for anything.
         description = parse_description(params)
         return connect(module).present(description, secrets_root, check_mode)
+    engine = connect(module)
     if params["state"] == "stopped":
-        return connect(module).stopped(name, ready_timeout, check_mode)
+        return engine.stopped(name, check_mode)
     if params["state"] == "restarted":
-        return connect(module).restarted(name, ready_timeout, check_mode)
-    return connect(module).absent(name, secrets_root, check_mode)
+        return engine.restarted(name, check_mode)
+    if params["state"] == "rolled_back":
+        return engine.rolled_back(name, check_mode)
+    return engine.absent(name, secrets_root, check_mode)
 
 
 def result(module: AnsibleModule) -> dict[str, Any]:

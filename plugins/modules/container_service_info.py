@@ -99,7 +99,7 @@ services:
       type: dict
       sample: {image: "llm-orchestrator/redis:0.1.0", read_only: true, stop_timeout: 30}
     containers:
-      description: Its containers. More than one only while it is being replaced.
+      description: Its containers; those that are being replaced too.
       returned: always
       type: list
       elements: dict
@@ -119,6 +119,21 @@ services:
           returned: always
           type: str
           sample: healthy
+    previous:
+      description: What a rollback returns to.
+      returned: when it has replaced a release
+      type: dict
+      contains:
+        image:
+          description: Its image.
+          returned: always
+          type: str
+          sample: redis:1
+        image_id:
+          description: The ID of that image.
+          returned: always
+          type: str
+          sample: sha256:0c4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a222
 """
 
 from itertools import groupby
@@ -137,8 +152,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Co
 
 
 def describe(name: str, containers: list[Container]) -> dict[str, Any]:
-    """The facts of one service; of two containers, the one that has its name speaks for it."""
-    containers = sorted(containers, key=attrgetter("name"))
+    """The facts of one service; of several containers, the one that has its name speaks for it."""
+    containers = sorted(containers, key=attrgetter("is_previous", "name"))
     container = containers[0]
     return {
         **service_facts(name, containers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -104,13 +105,13 @@ def test_a_changed_service_alone_is_rebuilt_and_replaced(
 def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     playbook: Playbook, engine: docker.DockerClient, http: httpx.Client
 ) -> None:
-    for _ in range(3):
+    for level in ("debug", "info", "debug"):
         process = subprocess.Popen(
             [
                 ANSIBLE_PLAYBOOK,
                 "llm.orchestrator.site",
                 "-e",
-                f"storage_service_log_level={random.choice(['info', 'debug'])}",
+                f"storage_service_log_level={level}",
             ],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
@@ -125,7 +126,10 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     playbook().assert_ok()
     assert http.get("/v1/models").status_code == 200
     ours = engine.containers.list(all=True, filters={"label": "llm.orchestrator.service"})
-    assert sorted(container.name for container in ours) == sorted(CONTAINERS)
+    names = {container.name for container in ours}
+    # What a rollback returns to stays beside, stopped.
+    assert {name for name in names if not name.endswith(".previous")} == set(CONTAINERS)
+    assert {c.name for c in ours if c.status == "running"} == set(CONTAINERS)
 
 
 def refused(playbook: Playbook, *arguments: str, **options) -> str:
@@ -196,4 +200,47 @@ def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: P
 
 
 def test_too_little_memory_for_the_model_is_refused(playbook: Playbook) -> None:
-    assert "memory" in refused(playbook, "-e", "model_service_context=100000000").lower()
+    message = refused(playbook, "-e", "model_service_context=100000000")
+    assert "smollm2-135m-instruct with 8 slots of 100000000 tokens needs" in message
+
+
+REMOTE_MODEL = {
+    "model_service_model_source": "https://models.invalid/house-model.gguf",
+    "model_service_model_sha256": "0" * 64,
+}
+DEBIAN_12 = {
+    "distribution": "Debian",
+    "distribution_version": "12.9",
+    "distribution_major_version": "12",
+    "architecture": "x86_64",
+    "service_mgr": "systemd",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"ansible_facts": {**DEBIAN_12, "distribution": "Ubuntu", "distribution_version": "24.04"}},
+            "localhost runs Ubuntu 24.04; this collection supports Debian 12",
+        ),
+        (
+            {"ansible_facts": {**DEBIAN_12, "architecture": "riscv64"}},
+            "localhost is of architecture riscv64; this collection supports x86_64",
+        ),
+        (
+            {"ansible_become_user": "nobody", "ansible_become_method": "ansible.builtin.su"},
+            "localhost: root is needed",
+        ),
+        ({**REMOTE_MODEL, "model_service_model_bytes": 10**16}, "smollm2-135m-instruct needs"),
+        (REMOTE_MODEL, "set model_service_model_bytes to its size in bytes"),
+        ({"model_service_quantize": False}, "is Q4_1, not INT8 (Q8_0). Set model_service_quantize to true"),
+        (
+            {"model_service_allow_requantize": False},
+            "is Q4_1, not INT8 (Q8_0). Name a file of higher precision, or allow INT8 that gains no quality",
+        ),
+    ],
+    ids=["system", "architecture", "root", "disk", "size", "not-int8", "low-precision"],
+)
+def test_what_cannot_work_is_refused_in_one_line(playbook: Playbook, variables: dict[str, object], line: str) -> None:
+    assert line in refused(playbook, "-e", json.dumps(variables))

@@ -19,7 +19,11 @@ CONTAINERS = [
     "traefik",
 ]
 DOCKER_SOCKET = "/var/run/docker.sock"
-SECRETS = ["/etc/llm-orchestrator/admin_password", "/etc/llm-orchestrator/redis/password"]
+SECRETS = [
+    "/etc/llm-orchestrator/admin_password",
+    "/etc/llm-orchestrator/redis/password",
+    "/etc/llm-orchestrator/redis/monitor_password",
+]
 
 each_container = pytest.mark.parametrize("name", CONTAINERS)
 

@@ -100,8 +100,8 @@ class Service:
         return [self.api.inspect_container(container["Id"]) for container in found]
 
     def container(self) -> dict[str, Any]:
-        """The only container of the service, under its name."""
-        (container,) = self.containers()
+        """The only container of the service, under its name, beside the one that is kept for a rollback."""
+        (container,) = (one for one in self.containers() if not one["Name"].endswith(".previous"))
         assert container["Name"] == f"/{self.name}"
         return container
 

@@ -43,7 +43,9 @@ def test_a_killed_replacement_is_converged_by_the_next_run(service: Any, order: 
         assert container["State"]["Health"]["Status"] == "healthy"
         assert container["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
         assert service.execute("cat", "/run/secrets/generation") == (0, f"generation-{generation}")
-        assert len(service.secret_files()) == 1
+        # One for it, and one for the container that a rollback returns to.
+        assert len(service.secret_files()) <= 2
+        assert len(service.containers()) <= 2
         assert not service.ensure(**options)["changed"]
 
 

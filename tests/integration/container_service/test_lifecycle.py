@@ -239,9 +239,12 @@ def test_a_changed_secret_replaces_the_container_and_its_file(service: Any) -> N
     assert list(result["diff"]["after"]) == ["secrets"]
     assert result["diff"]["before"] != result["diff"]["after"]
     assert "correct-horse" not in json.dumps(result["diff"])
-    (new,) = service.secret_files()
-    assert new != old
+    assert len(service.secret_files()) == 2
+    assert old in service.secret_files(), "a rollback needs it"
     assert service.execute("cat", "/run/secrets/password") == (0, "correct-horse-8")
+    service.ensure(secrets=[{**PASSWORD, "value": "correct-horse-9"}])
+    assert len(service.secret_files()) == 2
+    assert old not in service.secret_files()
     service.ensure("absent")
     assert service.secret_files() == []
 

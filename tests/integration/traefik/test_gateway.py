@@ -31,7 +31,7 @@ def test_a_path_that_could_be_read_in_two_ways_is_refused(client: httpx.Client, 
     assert client.get(path).status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/api/model/docs", "/api/storage"])
+@pytest.mark.parametrize("path", ["/v1/models", "/api/model/docs", "/api/storage", "/"])
 def test_a_service_that_is_away_is_unavailable_rather_than_unknown(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 503
     assert client.get("/v1x").status_code == 404

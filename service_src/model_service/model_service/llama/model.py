@@ -107,10 +107,12 @@ class Model:
 
 
 def digest_of(path: Path) -> str:
-    """What identifies the model's bytes: the sha256 its directory is named by, else its name and size."""
+    """What identifies the model's bytes: the sha256 its directory is named by, else the file as the disk knows it."""
     if _SHA256.fullmatch(path.parent.name):
         return path.parent.name
-    return hashlib.sha256(f"{path.name}:{path.stat().st_size}".encode()).hexdigest()
+    file = path.stat()
+    identity = f"{path.name}:{file.st_size}:{file.st_mtime_ns}:{file.st_dev}:{file.st_ino}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def check_int8(path: Path, native_log: NativeLog) -> None:

@@ -4,16 +4,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    DEFAULT_UPDATE,
     DescriptionError,
+    Gateway,
     Network,
+    Update,
     parse_description,
     parse_name,
     parse_size,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
     to_record,
+    update_from_record,
+    update_to_record,
 )
 
 PARAMS: dict[str, Any] = {
@@ -37,7 +45,9 @@ PARAMS: dict[str, Any] = {
     "cap_add": [],
     "pid_mode": None,
     "stop_timeout": 30,
-    "update": {"order": "start_first", "ready_timeout": 120.0},
+    "ready_check": [],
+    "replicas": 1,
+    "update": {**vars(DEFAULT_UPDATE), "order": "start_first"},
 }
 MOUNT = {
     "type": "volume",
@@ -55,7 +65,7 @@ HEALTHCHECK = {
     "retries": 3,
     "start_period": 60.0,
 }
-STOP_FIRST = {"order": "stop_first", "ready_timeout": 120.0}
+STOP_FIRST = {**vars(DEFAULT_UPDATE), "order": "stop_first"}
 
 
 def record_of(**changes: Any) -> dict[str, Any]:
@@ -128,7 +138,16 @@ def test_a_name_that_dns_refuses_is_refused(name: str) -> None:
         ({"log": {"max_size": "x", "max_files": 3}}, "log.max_size: 'x' is not a size"),
         ({"cap_add": ["all"]}, "'ALL' is refused"),
         ({"stop_timeout": -1}, "stop_timeout"),
-        ({"update": {"order": "start_first", "ready_timeout": 0}}, "update.ready_timeout"),
+        ({"update": {**vars(DEFAULT_UPDATE), "ready_timeout": 0}}, "update.ready_timeout"),
+        ({"update": {**vars(DEFAULT_UPDATE), "parallelism": 0}}, "update.parallelism"),
+        ({"update": {**vars(DEFAULT_UPDATE), "drain_timeout": -1}}, "update.drain_timeout"),
+        ({"update": {**vars(DEFAULT_UPDATE), "gateway": {"name": "traefik", "port": 0}}}, "update.gateway: port 0"),
+        ({"replicas": 0}, "replicas: must be 1 or more"),
+        (
+            {"replicas": 2, "ports": [PORT], "networks": [{"name": "llm", "aliases": []}], "update": STOP_FIRST},
+            "several replicas can't hold one published port",
+        ),
+        ({"ready_check": ["ask"]}, "ready_check: it goes before the health check"),
     ],
 )
 def test_a_broken_rule_is_told_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -185,3 +204,16 @@ def test_a_record_and_a_description_shown_hold_no_secret() -> None:
     record = to_record(description, {"pw": "0123456789abcdef"})
     assert record["secrets"] == {"pw": "0123456789abcdef"}
     assert "hunter2" not in repr(description)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [DEFAULT_UPDATE, Update("stop_first", 2, 5.5, 300, "pause", Gateway("traefik", 8082))],
+)
+def test_an_update_policy_is_read_back_as_it_was_recorded(update: Update) -> None:
+    assert update_from_record(json.dumps(update_to_record(update))) == update
+
+
+@pytest.mark.parametrize("recorded", ["", "{not json", "[]", '{"unknown": 1}'])
+def test_an_update_policy_that_cannot_be_read_is_none(recorded: str) -> None:
+    assert update_from_record(recorded) is None

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils._description import parse_description
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    DEFAULT_UPDATE,
+    parse_description,
+)
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import container_body
 
 PARAMS: dict[str, Any] = {
@@ -49,7 +53,9 @@ PARAMS: dict[str, Any] = {
     "cap_add": ["NET_BIND_SERVICE"],
     "pid_mode": None,
     "stop_timeout": 30,
-    "update": {"order": "stop_first", "ready_timeout": 120.0},
+    "ready_check": [],
+    "replicas": 1,
+    "update": {**vars(DEFAULT_UPDATE), "order": "stop_first"},
 }
 
 
@@ -99,6 +105,9 @@ def test_the_record_and_the_name_are_labels() -> None:
         "traefik.enable": "true",
         "llm.orchestrator.service": "demo",
         "llm.orchestrator.description": '{"a":1}',
+        "llm.orchestrator.update": (
+            '{"on_failure":"rollback","order":"stop_first","parallelism":1,"ready_timeout":120}'
+        ),
     }
 
 
@@ -149,3 +158,21 @@ def test_gpus_are_requested_as_devices(gpus: str, count: int) -> None:
 
 def test_a_new_container_does_not_restart_before_it_is_known_to_work() -> None:
     assert body_of()["HostConfig"]["RestartPolicy"] == {"Name": "no"}
+
+
+def test_a_ready_check_guards_the_health_check_until_it_has_passed_once(tmp_path: Path) -> None:
+    asked, passed = tmp_path / "asked", "/dev/shm/ready-check-passed"
+    check = {**PARAMS["healthcheck"], "test": ["CMD", "test", "-d", str(tmp_path)]}
+    test = body_of(healthcheck=check, ready_check=["sh", "-c", f"echo 1 >>{asked}; test -e {tmp_path}/answers"])
+    kind, command = test["Healthcheck"]["Test"]
+    assert kind == "CMD-SHELL"
+    command = command.replace(passed, str(tmp_path / "passed"))
+
+    def run() -> int:
+        return subprocess.run(["sh", "-c", command], check=False).returncode
+
+    assert run() != 0
+    (tmp_path / "answers").touch()
+    assert run() == 0
+    assert run() == 0
+    assert asked.read_text() == "1\n1\n"

@@ -6,174 +6,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils import (
-    _docker_engine,
-    _docker_readiness,
-    _lock,
-)
-from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
-    Description,
-    parse_description,
-)
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
-
-IMAGES = {"demo:1": "sha256:1", "demo:2": "sha256:2", "crashing:1": "sha256:3", "never-healthy:1": "sha256:4"}
-# Everything that changes something takes one of these calls; an interruption can come after any of them.
-REPLACEMENT_CALLS = 6
-
-
-class Killed(BaseException):
-    """The module's process ended here."""
-
-
-class FakeDocker:
-    """Containers in memory: images named crashing or never-healthy do what they say."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, Container] = {}
-        self.policies: dict[str, str] = {}
-        self.networks = {"llm": "net-1"}
-        self.calls: list[str] = []
-        self.calls_left = 10**6
-        self.was_always_up = True
-        self.created = 0
-
-    def called(self, call: str) -> None:
-        self.calls.append(call)
-        self.was_always_up &= any(container.is_up for container in self.by_id.values())
-        self.calls_left -= 1
-        if self.calls_left == 0:
-            raise Killed
-
-    def image_id(self, image: str) -> str | None:
-        return IMAGES.get(image)
-
-    def network_id(self, network: str) -> str | None:
-        return self.networks.get(network)
-
-    def containers(self, service: str | None = None) -> list[Container]:
-        return [entry for entry in self.by_id.values() if service in (None, entry.service)]
-
-    def find(self, id_or_name: str) -> Container | None:
-        for container in self.by_id.values():
-            if id_or_name in (container.id, container.name):
-                return container
-        return None
-
-    def create(self, description: Description, name: str, recorded: str, secret_files: Mapping[str, Path]) -> str:
-        assert self.find(name) is None, f"the name {name} is taken"
-        self.created += 1
-        container_id = f"id-{self.created}"
-        self.by_id[container_id] = Container(
-            id=container_id,
-            name=name,
-            service=description.name,
-            image=description.image,
-            image_id=IMAGES[description.image],
-            status="created",
-            health=None,
-            health_output="",
-            exit_code=0,
-            error="",
-            oom_killed=False,
-            restart_count=0,
-            started_at="",
-            stop_timeout=description.stop_timeout,
-            recorded=recorded,
-            network_ids=dict(self.networks),
-        )
-        self.called("create")
-        return container_id
-
-    def start(self, container: Container) -> None:
-        status, health = "running", "healthy"
-        if container.image.startswith("crashing"):
-            status = "exited"
-        elif container.image.startswith("never-healthy"):
-            health = "unhealthy"
-        self.change(container.id, status=status, health=health, exit_code=1 if status == "exited" else 0)
-        self.called("start")
-
-    def stop(self, container: Container) -> None:
-        self.change(container.id, status="exited")
-        self.called("stop")
-
-    def restart(self, container: Container) -> None:
-        self.called("restart")
-
-    def rename(self, container: Container, name: str) -> None:
-        assert self.find(name) is None, f"the name {name} is taken"
-        self.change(container.id, name=name)
-        self.called("rename")
-
-    def remove(self, id_or_name: str) -> None:
-        container = self.find(id_or_name)
-        if container:
-            del self.by_id[container.id]
-        self.called("remove")
-
-    def set_restart_policy(self, container: Container, policy: str) -> None:
-        self.policies[container.id] = policy
-        self.called("set_restart_policy")
-
-    def last_log_lines(self, container: Container, count: int) -> list[str]:
-        return [f"the end of {container.image}"]
-
-    def change(self, container_id: str, **changes: Any) -> None:
-        self.by_id[container_id] = replace(self.by_id[container_id], **changes)
-
-
-def describe(image: str, order: str = "start_first", **changes: Any) -> Description:
-    params: dict[str, Any] = {
-        "name": "demo",
-        "image": image,
-        "healthcheck": None,
-        "resources": {"memory": None, "cpus": None, "pids": None},
-        "gpus": None,
-        "restart_policy": "unless-stopped",
-        "log": {"max_size": "10m", "max_files": 3},
-        "user": None,
-        "read_only": True,
-        "pid_mode": None,
-        "stop_timeout": 30,
-        "update": {"order": order, "ready_timeout": 1},
-        "networks": [{"name": "llm", "aliases": []}],
-    }
-    lists = dict.fromkeys(("command", "secrets", "mounts", "ports", "group_add", "cap_add"), ())
-    return parse_description({**params, **lists, "env": {}, "labels": {}, **changes})
-
-
-@pytest.fixture
-def docker() -> FakeDocker:
-    return FakeDocker()
-
-
-@pytest.fixture
-def engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DockerEngine:
-    monkeypatch.setattr(_lock, "_FOLDER", tmp_path)
-    monkeypatch.setattr(_docker_engine, "STABLE_SECONDS", 0)
-    monkeypatch.setattr(_docker_readiness, "_POLL", 0.01)
-    return DockerEngine(docker)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def present(engine: DockerEngine, tmp_path: Path) -> Any:
-    def run(description: Description, check_mode: bool = False) -> Any:
-        return engine.present(description, tmp_path / "secrets", check_mode)
-
-    return run
-
-
-def the_one(docker: FakeDocker) -> Container:
-    (container,) = docker.by_id.values()
-    return container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
+from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.fake_docker import (
+    REPLACEMENT_CALLS,
+    FakeDocker,
+    Killed,
+    describe,
+    the_one,
+)
 
 
 def test_a_first_run_creates_and_a_second_changes_nothing(docker: FakeDocker, present: Any) -> None:
@@ -204,13 +50,19 @@ def test_start_first_never_leaves_the_service_down(docker: FakeDocker, present: 
     assert outcome.before == {"image": "demo:1", "image_id": "sha256:1"}
     assert outcome.after == {"image": "demo:2", "image_id": "sha256:2"}
     assert docker.was_always_up
-    assert docker.calls[-6:] == ["create", "start", "set_restart_policy", "stop", "remove", "rename"]
+    assert docker.calls[-8:] == [
+        *("create", "start", "set_restart_policy", "stop"),
+        *("remove", "set_restart_policy", "rename", "rename"),
+    ]
 
 
 def test_stop_first_never_runs_both_at_once(docker: FakeDocker, present: Any) -> None:
     present(describe("demo:1", "stop_first"))
     present(describe("demo:2", "stop_first"))
-    assert docker.calls[-6:] == ["create", "stop", "start", "set_restart_policy", "remove", "rename"]
+    assert docker.calls[-8:] == [
+        *("create", "stop", "start", "set_restart_policy"),
+        *("remove", "set_restart_policy", "rename", "rename"),
+    ]
 
 
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
@@ -340,8 +192,8 @@ def test_another_ones_container_of_that_name_is_never_touched(
     foreign, calls = the_one(docker), list(docker.calls)
     for act in (
         lambda: present(describe("demo:2")),
-        lambda: engine.stopped("demo", 1, check_mode=False),
-        lambda: engine.restarted("demo", 1, check_mode=False),
+        lambda: engine.stopped("demo", check_mode=False),
+        lambda: engine.restarted("demo", check_mode=False),
         lambda: engine.absent("demo", tmp_path, check_mode=False),
     ):
         with pytest.raises(EngineError, match="a container 'demo' exists that was made by other means"):
@@ -365,12 +217,12 @@ def test_absent_removes_what_a_killed_run_left(
 
 
 def test_stopped_stops_once_and_needs_no_container(docker: FakeDocker, engine: DockerEngine, present: Any) -> None:
-    assert not engine.stopped("demo", 1, check_mode=False).changed
+    assert not engine.stopped("demo", check_mode=False).changed
     present(describe("demo:1"))
-    assert engine.stopped("demo", 1, check_mode=True).changed
+    assert engine.stopped("demo", check_mode=True).changed
     assert the_one(docker).is_up
-    assert engine.stopped("demo", 1, check_mode=False).changed
-    assert not engine.stopped("demo", 1, check_mode=False).changed
+    assert engine.stopped("demo", check_mode=False).changed
+    assert not engine.stopped("demo", check_mode=False).changed
     assert the_one(docker).status == "exited"
 
 
@@ -378,9 +230,9 @@ def test_restarted_restarts_each_time_and_needs_a_container(
     docker: FakeDocker, engine: DockerEngine, present: Any
 ) -> None:
     with pytest.raises(EngineError, match="no container to restart"):
-        engine.restarted("demo", 1, check_mode=False)
+        engine.restarted("demo", check_mode=False)
     present(describe("demo:1"))
-    assert engine.restarted("demo", 1, check_mode=True).changed
+    assert engine.restarted("demo", check_mode=True).changed
     assert docker.calls[-1] != "restart"
-    assert engine.restarted("demo", 1, check_mode=False).changed
+    assert engine.restarted("demo", check_mode=False).changed
     assert docker.calls[-1] == "restart"

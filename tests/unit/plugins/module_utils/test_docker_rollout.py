@@ -1,0 +1,205 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Several replicas, and the way back to the release before."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import DEFAULT_UPDATE, Description
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
+from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.fake_docker import (
+    ROLLBACK_CALLS,
+    FakeDocker,
+    Killed,
+    describe,
+    the_one,
+)
+
+
+def several(image: str, replicas: int = 3, **update: Any) -> Description:
+    return describe(image, replicas=replicas, update={**vars(DEFAULT_UPDATE), "ready_timeout": 1, **update})
+
+
+def serving(docker: FakeDocker) -> dict[str, str]:
+    return {one.name: one.image for one in docker.by_id.values() if one.is_serving}
+
+
+def kept(docker: FakeDocker) -> dict[str, str]:
+    return {one.name: one.image for one in docker.by_id.values() if one.is_previous}
+
+
+def test_each_replica_has_a_name_and_a_second_run_changes_nothing(docker: FakeDocker, present: Any) -> None:
+    assert present(several("demo:1")).after["replicas"] == 3
+    assert serving(docker) == {"demo": "demo:1", "demo.2": "demo:1", "demo.3": "demo:1"}
+    assert not present(several("demo:1")).changed
+
+
+def test_replicas_are_replaced_one_after_the_other(docker: FakeDocker, present: Any) -> None:
+    present(several("demo:1"))
+    docker.calls.clear()
+    present(several("demo:2"))
+    assert set(serving(docker).values()) == {"demo:2"}
+    assert set(kept(docker).values()) == {"demo:1"}
+    assert [call for call in docker.calls if call in ("start", "stop")] == ["start", "stop"] * 3
+
+
+def test_a_batch_is_ready_before_any_of_its_old_ones_stops(docker: FakeDocker, present: Any) -> None:
+    present(several("demo:1"))
+    docker.calls.clear()
+    present(several("demo:2", parallelism=2))
+    steps = [call for call in docker.calls if call in ("start", "stop")]
+    assert steps == ["start", "start", "stop", "stop", "start", "stop"]
+
+
+def test_fewer_replicas_remove_the_last_ones_alone(docker: FakeDocker, present: Any) -> None:
+    present(several("demo:1"))
+    first = docker.find("demo")
+    outcome = present(several("demo:1", replicas=1))
+    assert (outcome.before, outcome.after) == ({"replicas": 3}, {"replicas": 1})
+    assert the_one(docker) == first
+
+
+def test_only_the_replica_that_differs_is_replaced_and_shown(docker: FakeDocker, present: Any) -> None:
+    present(several("demo:1"))
+    odd = docker.find("demo.2")
+    assert odd
+    docker.change(odd.id, image_id="sha256:0")
+    before = {name: docker.find(name) for name in ("demo", "demo.3")}
+    outcome = present(several("demo:1"))
+    assert outcome.before == {"demo.2": {"image_id": "sha256:0"}}
+    assert {name: docker.find(name) for name in before} == before
+    assert docker.find("demo.2") != odd
+
+
+@pytest.mark.parametrize(("on_failure", "first"), [("rollback", "demo:1"), ("pause", "demo:2")])
+def test_a_release_that_fails_on_a_later_replica_is_undone_on_all_or_left(
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch, on_failure: str, first: str
+) -> None:
+    present(several("demo:1"))
+    start, started = docker.start, []
+
+    def fail_second(container: Any) -> None:
+        start(container)
+        started.append(container.name)
+        if container.name == "demo.2.next":
+            docker.change(container.id, health="unhealthy")
+
+    monkeypatch.setattr(docker, "start", fail_second)
+    with pytest.raises(EngineError, match="is unhealthy; the new container was removed, the old one runs on"):
+        present(several("demo:2", on_failure=on_failure))
+    assert serving(docker) == {"demo": first, "demo.2": "demo:1", "demo.3": "demo:1"}
+    assert "demo.3.next" not in started
+
+
+def test_a_rollback_returns_to_the_container_before_and_again_forward(
+    docker: FakeDocker, engine: DockerEngine, present: Any
+) -> None:
+    present(describe("demo:1"))
+    old = the_one(docker)
+    present(describe("demo:2"))
+    new = the_one(docker)
+    docker.was_always_up = True
+    outcome = engine.rolled_back("demo", check_mode=False)
+    assert outcome.before == {"image": "demo:2", "image_id": "sha256:2"}
+    assert outcome.after == {"image": "demo:1", "image_id": "sha256:1"}
+    assert docker.was_always_up
+    assert the_one(docker).id == old.id
+    assert docker.policies == {old.id: "unless-stopped", new.id: "no"}
+    assert not present(describe("demo:1")).changed
+    engine.rolled_back("demo", check_mode=False)
+    assert the_one(docker).id == new.id
+
+
+def test_a_rollback_in_check_mode_tells_and_does_nothing(
+    docker: FakeDocker, engine: DockerEngine, present: Any
+) -> None:
+    present(describe("demo:1"))
+    present(describe("demo:2"))
+    calls = list(docker.calls)
+    assert engine.rolled_back("demo", check_mode=True).after == {"image": "demo:1", "image_id": "sha256:1"}
+    assert docker.calls == calls
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_without_a_release_before_there_is_no_rollback(
+    docker: FakeDocker, engine: DockerEngine, present: Any, check_mode: bool
+) -> None:
+    present(describe("demo:1"))
+    with pytest.raises(EngineError, match="demo has no release before this one"):
+        engine.rolled_back("demo", check_mode)
+    present(describe("demo:2"))
+    present(several("demo:2", replicas=2))
+    with pytest.raises(EngineError, match=r"demo\.2 has no release before this one"):
+        engine.rolled_back("demo", check_mode)
+    assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:2"}
+
+
+@pytest.mark.parametrize("order", ["start_first", "stop_first"])
+def test_a_rollback_that_fails_leaves_the_present_one_and_can_be_tried_again(
+    docker: FakeDocker, engine: DockerEngine, present: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    present(describe("demo:1", order))
+    old = the_one(docker)
+    present(describe("demo:2", order))
+    new = the_one(docker)
+    start = docker.start
+
+    def fail_old(container: Any) -> None:
+        start(container)
+        if container.id == old.id:
+            docker.change(container.id, health="unhealthy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(docker, "start", fail_old)
+        with pytest.raises(EngineError, match="the previous container was stopped, the old one runs"):
+            engine.rolled_back("demo", check_mode=False)
+    assert the_one(docker).id == new.id
+    assert the_one(docker).is_serving
+    engine.rolled_back("demo", check_mode=False)
+    assert the_one(docker).id == old.id
+
+
+@pytest.mark.parametrize("order", ["start_first", "stop_first"])
+@pytest.mark.parametrize("calls", range(1, ROLLBACK_CALLS + 1))
+@pytest.mark.parametrize("again", ["demo:1", "demo:2"])
+def test_a_rollback_killed_after_any_call_is_converged_by_the_next_run(
+    docker: FakeDocker, engine: DockerEngine, present: Any, order: str, calls: int, again: str
+) -> None:
+    present(describe("demo:1", order))
+    present(describe("demo:2", order))
+    docker.calls_left = calls
+    docker.was_always_up = True
+    with pytest.raises(Killed):
+        engine.rolled_back("demo", check_mode=False)
+    docker.calls_left = 10**6
+    present(describe(again, order))
+    container = the_one(docker)
+    assert (container.name, container.image, container.status) == ("demo", again, "running")
+    assert docker.policies[container.id] == "unless-stopped"
+    assert len(serving(docker)) == 1
+    assert len(docker.by_id) <= 2
+    assert not present(describe(again, order)).changed
+    if order == "start_first":
+        assert docker.was_always_up
+
+
+@pytest.mark.parametrize("calls", range(1, 20))
+def test_a_rollout_of_replicas_killed_after_any_call_is_converged_by_the_next(
+    docker: FakeDocker, present: Any, calls: int
+) -> None:
+    present(several("demo:1", replicas=2))
+    docker.calls_left = calls
+    docker.was_always_up = True
+    with contextlib.suppress(Killed):
+        present(several("demo:2", replicas=2, parallelism=2))
+    docker.calls_left = 10**6
+    present(several("demo:2", replicas=2))
+    assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:2"}
+    assert not any(name.endswith(".next") for name in (one.name for one in docker.by_id.values()))
+    assert docker.was_always_up
