@@ -12,6 +12,7 @@ import docker
 import httpx
 import openai
 import pytest
+from load import Load
 from platform_runs import Playbook, run_playbook
 
 
@@ -52,3 +53,8 @@ def engine():
 @pytest.fixture
 def playbook() -> Playbook:
     return run_playbook
+
+
+@pytest.fixture
+def load(base_url: str, admin: httpx.BasicAuth, model: str) -> Load:
+    return Load(base_url, admin, model)

@@ -28,11 +28,11 @@ class Load:
         self._ended = threading.Event()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Load]:
+    def running(self, streams: int = STREAMS) -> Iterator[Load]:
         """Runs the load within the block; streams that are open at its end are read to theirs."""
         repeated: list[Callable[[httpx.Client], None]] = [
             *(self._completion, self._models, self._page, self._services, self._cache, self._storage),
-            *[self._stream] * STREAMS,
+            *[self._stream] * streams,
         ]
         threads = [threading.Thread(target=self._repeat, args=(ask,)) for ask in repeated]
         for thread in threads:

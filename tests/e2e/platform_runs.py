@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +53,27 @@ class PlaybookRun:
 
 
 Playbook = Callable[..., PlaybookRun]
+
+
+def start_playbook(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A run for a test to kill."""
+    return subprocess.Popen(
+        [ANSIBLE_PLAYBOOK, "-i", ROOT / "inventories" / "local", name, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_run(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for a run and all that it started: Ansible's workers lead process groups of their own."""
+    if process.poll() is None:
+        run = psutil.Process(process.pid)
+        for one in [run, *run.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
 
 
 def run_playbook(

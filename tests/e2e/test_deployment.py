@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -15,7 +14,7 @@ import docker
 import httpx
 import pytest
 import yaml
-from platform_runs import ANSIBLE_PLAYBOOK, CONTAINERS, ENVIRONMENT, ROOT, Playbook, run_playbook
+from platform_runs import CONTAINERS, ENVIRONMENT, ROOT, Playbook, kill_run, run_playbook, start_playbook
 
 COLLECTION = Path("collections/ansible_collections/llm/orchestrator")
 INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
@@ -106,23 +105,10 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
     playbook: Playbook, engine: docker.DockerClient, http: httpx.Client
 ) -> None:
     for level in ("debug", "info", "debug"):
-        process = subprocess.Popen(
-            [
-                ANSIBLE_PLAYBOOK,
-                "llm.orchestrator.site",
-                "-e",
-                f"storage_service_log_level={level}",
-            ],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(timeout=random.uniform(10, 45))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        run = start_playbook("llm.orchestrator.site", "-e", f"storage_service_log_level={level}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=random.uniform(10, 45))
+        kill_run(run)
     playbook().assert_ok()
     assert http.get("/v1/models").status_code == 200
     ours = engine.containers.list(all=True, filters={"label": "llm.orchestrator.service"})

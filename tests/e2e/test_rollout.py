@@ -1,23 +1,26 @@
 """Containers are replaced under load, and no client notices.
 
-ROLLOUTS sets how often each service is rolled; `make test-rollout` does 20.
+ROLLOUTS sets how often each service is rolled, and a rollout killed; `make test-rollout` does 20.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import subprocess
-from pathlib import Path
 
 import docker
-import httpx
-import pytest
 from load import STREAMS, Load
-from platform_runs import ENVIRONMENT, ROOT, Playbook
+from platform_runs import ENVIRONMENT, ROOT, Playbook, kill_run, start_playbook, wait_until
 
 SERVICES = ("model-service", "cache-service", "storage-service", "monitoring-service")
 ROLLOUTS = int(os.environ.get("ROLLOUTS", "2"))
+KILLS = ROLLOUTS
+# From the new container's creation to the old one's end, about.
+ROLLOUT_SECONDS = 15
 CHANGED = {f"{name.replace('-', '_')}_log_level": "debug" for name in SERVICES}
 
 
@@ -34,11 +37,6 @@ def roll(name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture
-def load(base_url: str, admin: httpx.BasicAuth, model: str) -> Load:
-    return Load(base_url, admin, model)
 
 
 def test_no_request_fails_and_no_stream_is_cut_while_services_are_replaced(
@@ -65,34 +63,36 @@ def test_no_request_fails_and_no_stream_is_cut_while_services_are_replaced(
         assert after == before
 
 
-def test_a_release_that_cannot_generate_is_undone_and_no_request_fails(
-    playbook: Playbook, engine: docker.DockerClient, load: Load, tmp_path: Path
+def test_a_rollout_killed_at_any_moment_is_made_good_by_the_next_and_no_request_fails(
+    playbook: Playbook, engine: docker.DockerClient, load: Load
 ) -> None:
-    """Ready by its own word, with a model that answers nothing: the ready check alone can tell."""
-    (tmp_path / "Dockerfile").write_text(
-        "FROM llm-orchestrator/model-service:0.1.0\n"
-        "USER root\n"
-        "RUN echo 'raise SystemExit(\"no token was generated\")' > /app/model_service/ready_check.py\n"
-        "USER 10001:10001\n"
-    )
-    bad = "llm-orchestrator-test/cannot-generate:1"
-    subprocess.run(
-        ["docker", "build", "--quiet", "--tag", bad, str(tmp_path)],
-        env={**os.environ, "DOCKER_BUILDKIT": "0"},
-        check=True,
-        capture_output=True,
-    )
-    before = engine.containers.get("model-service").id
+    label = {"label": "llm.orchestrator.service=storage-service"}
+    levels = itertools.cycle(["debug", "warning"])
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
     try:
-        with load.running():
-            change = {"service": "model-service", "image": bad, "model_service_ready_timeout": 60}
-            run = playbook("llm.orchestrator.update", "-e", json.dumps(change))
+        with load.running(streams=2):
+            for level in itertools.islice(levels, KILLS):
+                change = ["-e", "service=storage-service", "-e", f"storage_service_log_level={level}"]
+                run = start_playbook("llm.orchestrator.update", *change)
+                wait_until(
+                    lambda run=run: (
+                        run.poll() is not None
+                        or any(one.name.endswith(".next") for one in engine.containers.list(all=True, filters=label))
+                    ),
+                    "the rollout's beginning",
+                )
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    run.wait(timeout=moments.uniform(0, ROLLOUT_SECONDS))
+                kill_run(run)
+                playbook("llm.orchestrator.update", *change).assert_ok()
+                names = {one.name: one.status for one in engine.containers.list(all=True, filters=label)}
+                assert names == {"storage-service": "running", "storage-service.previous": "exited"}
+                wanted = f"STORAGE_LOG_LEVEL={level}"
+                assert wanted in engine.containers.get("storage-service").attrs["Config"]["Env"]
     finally:
-        engine.images.remove(bad, force=True)
-    assert run.status != 0
-    assert "no token was generated" in run.message()
-    assert "the new container was removed, the old one runs on" in run.message()
-    assert engine.containers.get("model-service").id == before
+        playbook("llm.orchestrator.update", "-e", "service=storage-service").assert_ok()
     assert not load.failures, load.failures[:10]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from support import TIMEOUT_SECONDS, ServedModel, ask, free_port, output_of, service_process
+from support import TIMEOUT_SECONDS, ServedModel, ask, free_port, output_of, service_process, wait_until
+
+STREAMS = 16
 
 
 def failure(**settings: object) -> tuple[int, str]:
@@ -61,13 +65,28 @@ def test_a_file_cut_short_is_refused(model_path: Path, tmp_path: Path) -> None:
     assert line.startswith(f"model-service: cannot load {cut}")
 
 
-def test_sigterm_lets_a_stream_finish(model_path: Path) -> None:
+def test_sigterm_with_sixteen_streams_ends_readiness_first_and_no_stream(model_path: Path) -> None:
+    begun = threading.Barrier(STREAMS + 1, timeout=TIMEOUT_SECONDS)
+
+    def last_line(http: httpx.Client) -> str:
+        body = ask("Tell a story.", stream=True, max_tokens=100, temperature=1.0)
+        with http.stream("POST", "/v1/chat/completions", json=body) as response:
+            lines = response.iter_lines()
+            next(lines)
+            begun.wait()
+            return [line for line in lines if line][-1]
+
+    settings = {"MODEL_SLOTS": STREAMS, "MODEL_DRAIN_GRACE_SECONDS": 5, "MODEL_QUEUE_TIMEOUT_SECONDS": TIMEOUT_SECONDS}
     with (
-        ServedModel(MODEL_PATH=model_path) as served,
-        httpx.Client(base_url=served.url, timeout=120) as http,
-        http.stream("POST", "/v1/chat/completions", json=ask("Tell a story.", stream=True, max_tokens=100)) as response,
+        ServedModel(MODEL_PATH=model_path, **settings) as served,
+        httpx.Client(base_url=served.url, timeout=TIMEOUT_SECONDS) as http,
+        ThreadPoolExecutor(STREAMS) as pool,
     ):
-        lines = response.iter_lines()
-        next(lines)
+        streams = [pool.submit(last_line, http) for _ in range(STREAMS)]
+        begun.wait()
         served.terminate()
-        assert [line for line in lines if line][-1] == "data: [DONE]"
+        wait_until(lambda: http.get("/health/ready").status_code == 503)
+        assert not any(stream.done() for stream in streams)
+        # Still accepted, as a gateway that has not noticed yet sends it here.
+        assert http.post("/v1/chat/completions", json=ask()).status_code == 200
+        assert [stream.result() for stream in streams] == ["data: [DONE]"] * STREAMS
