@@ -69,6 +69,7 @@ part_integration() {
 part_molecule() {
   debian openssh-client
   images
+  molecule test --scenario-name container_service
   molecule test --scenario-name default
 }
 
