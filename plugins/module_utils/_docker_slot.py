@@ -60,10 +60,9 @@ class Found:
     @property
     def survivor(self) -> Container | None:
         """Which of them recovery will probably keep, as far as one look can tell."""
-        if not (self.current and self.current.is_up):
-            for heir in (self.candidate, self.previous):
-                if heir and heir.is_serving:
-                    return heir
+        for heir in (self.candidate, self.previous):
+            if heir and heir.is_serving:
+                return heir
         return self.current
 
     @property
@@ -101,16 +100,14 @@ class Slot:
             self._client.remove(current.id)
             current = None
         old_is_up = current is not None and current.is_up
-        if not old_is_up:
-            for heir in (found.candidate, found.previous):
-                if heir and heir.is_up:
-                    with suppress(EngineError):
-                        ready = await_ready(self._client, heir, update.ready_timeout, STABLE_SECONDS)
-                        promoted = self.promote(ready, current, update)
-                        self._client.remove(self._next)
-                        return promoted
-        if found.candidate:
-            self._client.remove(found.candidate.id)
+        for heir in (found.candidate, found.previous):
+            # One that serves may well be all that does: whether the old one drains already, nobody can tell.
+            if heir and (heir.is_serving or (heir.is_up and not old_is_up)):
+                with suppress(EngineError):
+                    promoted = self.promote(self.await_serving(heir, update), current, update)
+                    self._client.remove(self._next)
+                    return promoted
+        self._discard(self._next, update)
         if found.previous and found.previous.is_up:
             self._client.stop(found.previous, update.drain_timeout)
         if current is None and found.candidate and found.previous:
@@ -118,7 +115,7 @@ class Slot:
             self._client.rename(found.previous, self.name)
             self._client.set_restart_policy(found.previous, _wanted_policy(found.previous))
             current = self._client.find(found.previous.id)
-        if found.interrupted and current and not old_is_up:
+        if found.interrupted and current and not self._current_state(current.id).is_up:
             # Not an error yet: what is made of this container now may well replace it.
             with suppress(EngineError):
                 self._client.start(current)
@@ -187,7 +184,7 @@ class Slot:
             self._client.stop(new, update.drain_timeout)
             gone = "the previous container was stopped"
         else:
-            self._client.remove(self._next)
+            self._discard(self._next, update)
             gone = "the new container was removed"
         if old is None:
             return f"{gone}, the service does not run"
@@ -202,6 +199,15 @@ class Slot:
         except EngineError as error:
             return f"{gone}, but the old one does not come back: {error}"
         return f"{gone}, the old one runs again"
+
+    def _discard(self, name: str, update: Update) -> None:
+        """Removes a container; one that the gateway may send requests to is drained first."""
+        container = self._client.find(name)
+        if container is None:
+            return
+        if container.is_serving:
+            self._client.stop(container, update.drain_timeout)
+        self._client.remove(container.id)
 
     def remove(self, drain_timeout: int | None) -> None:
         """Drains and removes all that there is of the slot."""

@@ -16,7 +16,7 @@ from platform_runs import Playbook
 # What a bad image does in place of its service: its start command, or what replaces the model's ready check.
 CRASHES = "raise SystemExit('no such table: releases')"
 NEVER_READY = "import time; time.sleep(3600)"
-TAKES_ALL_MEMORY = "b'x' * 2**33"
+TAKES_ALL_MEMORY = "held = [b'x' * (2**20 + size) for size in range(2**20)]"
 CANNOT_GENERATE = "raise SystemExit('no token was generated')"
 READY_TIMEOUT = 30
 # Each request counts, but the machine must have time for the release.
@@ -66,7 +66,7 @@ def release(playbook: Playbook, engine: docker.DockerClient, load: Load) -> Call
     [
         (CRASHES, "exited with code 1"),
         (NEVER_READY, f"was not ready within {READY_TIMEOUT} s"),
-        (TAKES_ALL_MEMORY, "ran out of memory"),
+        (TAKES_ALL_MEMORY, "memory, its limit is 512 MiB"),
     ],
     ids=["crashes", "never-ready", "out-of-memory"],
 )

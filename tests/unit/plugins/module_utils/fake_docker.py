@@ -42,6 +42,7 @@ class FakeDocker:
         self.calls: list[str] = []
         self.calls_left = 10**6
         self.was_always_up = True
+        self.removed_while_serving = False
         self.created = 0
 
     def called(self, call: str) -> None:
@@ -116,6 +117,7 @@ class FakeDocker:
     def remove(self, id_or_name: str) -> None:
         container = self.find(id_or_name)
         if container:
+            self.removed_while_serving |= container.is_serving
             del self.by_id[container.id]
         self.called("remove")
 
