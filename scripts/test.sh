@@ -89,7 +89,7 @@ on_platform() {
 part_e2e() { on_platform tests/e2e; }
 
 # The long form of what the end-to-end tests do in short.
-part_rollout() { ROLLOUTS=20 on_platform -s tests/e2e/test_rollout.py; }
+part_rollout() { ROLLOUTS=20 KILLS=20 on_platform -s tests/e2e/test_rollout.py; }
 
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(lint unit sanity services integration molecule e2e)

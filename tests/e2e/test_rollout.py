@@ -1,6 +1,6 @@
 """Containers are replaced under load, and no client notices.
 
-ROLLOUTS sets how often each service is rolled, and a rollout killed; `make test-rollout` does 20.
+ROLLOUTS sets how often each service is rolled, KILLS how often a rollout is killed: 20 times in `make test-rollout`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from platform_runs import ENVIRONMENT, ROOT, Playbook, kill_run, start_playbook,
 
 SERVICES = ("model-service", "cache-service", "storage-service", "monitoring-service")
 ROLLOUTS = int(os.environ.get("ROLLOUTS", "2"))
-KILLS = ROLLOUTS
+KILLS = int(os.environ.get("KILLS", "1"))
 # From the new container's creation to the old one's end, about.
 ROLLOUT_SECONDS = 15
 CHANGED = {f"{name.replace('-', '_')}_log_level": "debug" for name in SERVICES}
