@@ -62,6 +62,7 @@ part_services() {
 }
 
 part_integration() {
+  debian pebble
   images
   pytest tests/integration
 }

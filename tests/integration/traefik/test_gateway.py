@@ -64,9 +64,12 @@ def test_more_requests_at_once_than_allowed_get_429(gateway: Any) -> None:
     assert statuses == [200] * gateway.in_flight + [429, 429]
 
 
-def test_a_stream_passes_unbuffered_and_outlives_the_read_timeout(gateway: Any, client: httpx.Client) -> None:
+@pytest.mark.usefixtures("refilled")
+def test_a_stream_passes_all_middlewares_unbuffered_and_outlives_the_read_timeout(
+    gateway: Any, client: httpx.Client
+) -> None:
     arrivals = []
-    with client.stream("POST", "/bare/stream", content=b"{}") as answer:
+    with client.stream("POST", "/limited/stream", content=b"{}") as answer:
         for line in answer.iter_lines():
             if line:
                 arrivals.append((time.monotonic(), line))
