@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import docker
 import psutil
 import pytest
 
@@ -103,3 +104,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) ->
             return
         time.sleep(0.2)
     pytest.fail(f"waited {seconds:g} s in vain: {what}")
+
+
+def container_ids(engine: docker.DockerClient) -> dict[str, str]:
+    """The platform's running containers, others on this engine left out."""
+    ours = engine.containers.list(filters={"label": "llm.orchestrator.service"})
+    return {one.name: one.id for one in ours if one.name.removesuffix(".next") in CONTAINERS}

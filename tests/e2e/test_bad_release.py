@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 from load import Load
-from platform_runs import Playbook
+from platform_runs import Playbook, container_ids
 
 # What a bad image does in place of its service: its start command, or what replaces the model's ready check.
 CRASHES = "raise SystemExit('no such table: releases')"
@@ -48,12 +48,12 @@ def release(playbook: Playbook, engine: docker.DockerClient, load: Load) -> Call
     """Rolls a service to an image that does not work; returns what the play said."""
 
     def roll(service: str, image: str) -> str:
-        before = {one.name: one.id for one in engine.containers.list()}
+        before = container_ids(engine)
         variables = {"service": service, "image": image, f"{service.replace('-', '_')}_ready_timeout": READY_TIMEOUT}
         with load.running(STREAMS):
             run = playbook("llm.orchestrator.update", "-e", json.dumps(variables))
         assert run.status != 0
-        assert {one.name: one.id for one in engine.containers.list()} == before
+        assert container_ids(engine) == before
         assert not load.failures, load.failures[:10]
         assert load.count("completion") > 0
         return run.message()

@@ -14,7 +14,7 @@ import subprocess
 
 import docker
 from load import STREAMS, Load
-from platform_runs import ENVIRONMENT, ROOT, Playbook, kill_run, start_playbook, wait_until
+from platform_runs import ENVIRONMENT, ROOT, Playbook, container_ids, kill_run, start_playbook, wait_until
 
 SERVICES = ("model-service", "cache-service", "storage-service", "monitoring-service")
 ROLLOUTS = int(os.environ.get("ROLLOUTS", "2"))
@@ -97,16 +97,16 @@ def test_a_rollout_killed_at_any_moment_is_made_good_by_the_next_and_no_request_
 
 
 def test_update_and_rollback_of_one_service_touch_no_other(playbook: Playbook, engine: docker.DockerClient) -> None:
-    everyone = {one.name: one.id for one in engine.containers.list()}
+    everyone = container_ids(engine)
     playbook(
         "llm.orchestrator.update", "-e", "service=storage-service", "-e", "storage_service_log_level=warning"
     ).assert_ok()
-    updated = {one.name: one.id for one in engine.containers.list()}
+    updated = container_ids(engine)
     assert {name for name, one in updated.items() if everyone[name] != one} == {"storage-service"}
     run = playbook("llm.orchestrator.rollback", "-e", "service=storage-service")
     run.assert_ok()
     assert "storage-service runs llm-orchestrator/storage-service:0.1.0" in run.message()
-    assert {one.name: one.id for one in engine.containers.list()} == everyone
+    assert container_ids(engine) == everyone
 
 
 def test_an_unknown_service_is_refused(playbook: Playbook) -> None:
