@@ -72,6 +72,7 @@ part_molecule() {
   images
   molecule test --scenario-name container_service
   molecule test --scenario-name default
+  molecule test --scenario-name traefik
 }
 
 # Runs pytest on the platform, and leaves that as it was: up if it was up, else down, without a word after pytest's
