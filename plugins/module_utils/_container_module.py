@@ -49,6 +49,7 @@ SERVICE_SPEC: dict[str, Any] = {
         "choices": ["present", "stopped", "absent", "restarted", "rolled_back"],
         "default": "present",
     },
+    "remove_volumes": {"type": "bool", "default": False},
     "image": {"type": "str"},
     "command": _names(),
     "env": {"type": "dict", "default": {}},

@@ -83,6 +83,16 @@ class DockerClient:
         containers = (self.find(entry["Id"]) for entry in found)
         return [container for container in containers if container is not None]
 
+    def volumes(self, service: str) -> list[str]:
+        """The names of the volumes that were made for a service."""
+        with self._explained("list the volumes"):
+            found = self._api.volumes(filters={"label": f"{LABEL_SERVICE}={service}"})
+        return sorted(str(volume["Name"]) for volume in found["Volumes"] or ())
+
+    def remove_volume(self, name: str) -> None:
+        with self._explained(f"remove the volume {name}"), suppress(docker.errors.NotFound):
+            self._api.remove_volume(name)
+
     def find(self, id_or_name: str) -> Container | None:
         with self._explained(f"inspect the container {id_or_name}"):
             try:

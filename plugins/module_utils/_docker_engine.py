@@ -119,15 +119,18 @@ class DockerEngine:
             self._roll(steps, update, lambda step: step.slot.begin_rollback(step.old, update))
             return _outcome(before, after, self._client.containers(name))
 
-    def absent(self, name: str, secrets_root: Path, check_mode: bool) -> Outcome:
+    def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
         if check_mode:
-            return _outcome(_life(self._look(name)), {"state": "absent"}, [])
+            return _gone(self._look(name), self._client.volumes(name) if remove_volumes else [])
         with service_lock(name):
             found = self._look(name)
             for slot in found:
                 slot.remove(_recorded_update(found).drain_timeout)
             secret_files.remove_unused(secrets_root, name, used=())
-            return _outcome(_life(found), {"state": "absent"}, [])
+            volumes = self._client.volumes(name) if remove_volumes else []
+            for volume in volumes:
+                self._client.remove_volume(volume)
+            return _gone(found, volumes)
 
     def _look(self, name: str, wanted: Sequence[int] = (1,)) -> dict[Slot, Found]:
         """The service's slots in their order, the first and the wanted ones even where they are empty."""
@@ -263,6 +266,12 @@ def _life(found: Mapping[Slot, Found]) -> dict[str, Any]:
     if interrupted:
         life["interrupted_replacement"] = ", ".join(interrupted)
     return life
+
+
+def _gone(found: Mapping[Slot, Found], volumes: Sequence[str]) -> Outcome:
+    """The removal of all that was found, and of these volumes."""
+    data = {"volumes": list(volumes)} if volumes else {}
+    return _outcome({**_life(found), **data}, {"state": "absent"}, [])
 
 
 def _resting(found: Mapping[Slot, Found]) -> dict[str, Any]:

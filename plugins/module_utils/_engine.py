@@ -106,5 +106,5 @@ class Engine(Protocol):
     def rolled_back(self, name: str, check_mode: bool) -> Outcome:
         """Returns the service to the containers that the present ones have replaced."""
 
-    def absent(self, name: str, secrets_root: Path, check_mode: bool) -> Outcome:
-        """Removes the service's containers and secret files, and no volume."""
+    def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
+        """Removes the service's containers and secret files; the volumes that were made for it only if told to."""

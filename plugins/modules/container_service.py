@@ -49,10 +49,16 @@ options:
         description, behind the same gate. The present ones are kept in turn, so a second time returns to them.
       - V(stopped), V(restarted), V(rolled_back) and V(absent) act on the containers that are there and don't look
         at the description.
-      - V(absent) also removes the service's secret files. No state ever removes a volume.
+      - V(absent) also removes the service's secret files. No state removes a volume unless O(remove_volumes) says so.
     type: str
     choices: [present, stopped, absent, restarted, rolled_back]
     default: present
+  remove_volumes:
+    description:
+      - Whether O(state=absent) also removes the volumes that were made for the service, with all data in them.
+        Volumes that were there before it stay.
+    type: bool
+    default: false
   secrets_dir:
     description:
       - Folder on the host that holds the secret files, for root only.
@@ -105,6 +111,12 @@ EXAMPLES = r"""
   llm.orchestrator.container_service:
     name: cache-service
     state: absent
+
+- name: Remove Redis and its data
+  llm.orchestrator.container_service:
+    name: redis
+    state: absent
+    remove_volumes: true
 """
 
 RETURN = r"""
@@ -183,6 +195,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._container_module
     service_facts,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
+    DescriptionError,
     parse_description,
     parse_name,
 )
@@ -192,6 +205,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Ou
 def ensure(module: AnsibleModule) -> Outcome:
     params, check_mode = module.params, module.check_mode
     name, secrets_root = parse_name(params["name"]), Path(params["secrets_dir"])
+    if params["remove_volumes"] and params["state"] != "absent":
+        raise DescriptionError("remove_volumes goes with state=absent only")
     if params["state"] == "present":
         # A broken rule is told before the engine is asked for anything.
         description = parse_description(params)
@@ -203,7 +218,7 @@ def ensure(module: AnsibleModule) -> Outcome:
         return engine.restarted(name, check_mode)
     if params["state"] == "rolled_back":
         return engine.rolled_back(name, check_mode)
-    return engine.absent(name, secrets_root, check_mode)
+    return engine.absent(name, secrets_root, params["remove_volumes"], check_mode)
 
 
 def result(module: AnsibleModule) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def network(api: docker.APIClient) -> Iterator[str]:
     api.remove_network(name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def volume(api: docker.APIClient) -> Iterator[str]:
     """A name for a volume that a test may let the module create."""
     name = f"cs-it-vol-{secrets.token_hex(4)}"

@@ -205,6 +205,21 @@ def test_a_volume_keeps_its_data_whatever_becomes_of_the_container(
     service.ensure("absent")
 
 
+def test_a_volume_goes_only_when_told_to_and_only_its_own(service: Any, volume: str, api: docker.APIClient) -> None:
+    others = f"{volume}-others"
+    api.create_volume(others)
+    try:
+        service.ensure(mounts=[{"type": "volume", "source": name, "target": f"/{name}"} for name in (volume, others)])
+        assert "remove_volumes goes with state=absent only" in service.refuse("stopped", remove_volumes=True)["msg"]
+        told = service.ensure("absent", check=True, remove_volumes=True)
+        assert told["diff"]["before"] == {"state": "running", "volumes": [volume]}
+        assert service.ensure("absent", remove_volumes=True)["diff"] == told["diff"]
+        assert [found["Name"] for found in api.volumes()["Volumes"] if found["Name"] in (volume, others)] == [others]
+        assert not service.ensure("absent", remove_volumes=True)["changed"]
+    finally:
+        api.remove_volume(others)
+
+
 def test_the_container_is_hardened_in_fact(service: Any) -> None:
     service.ensure(mounts=[TMPFS])
     code, output = service.execute("cat", "/proc/self/status")

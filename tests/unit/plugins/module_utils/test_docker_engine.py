@@ -192,7 +192,7 @@ def test_another_ones_container_of_that_name_is_never_touched(
         lambda: present(describe("demo:2")),
         lambda: engine.stopped("demo", check_mode=False),
         lambda: engine.restarted("demo", check_mode=False),
-        lambda: engine.absent("demo", tmp_path, check_mode=False),
+        lambda: engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False),
     ):
         with pytest.raises(EngineError, match="a container 'demo' exists that was made by other means"):
             act()
@@ -209,9 +209,9 @@ def test_absent_removes_what_a_killed_run_left(
     with pytest.raises(Killed):
         present(describe("demo:2", "stop_first"))
     docker.calls_left = 10**6
-    assert engine.absent("demo", tmp_path, check_mode=False).changed
+    assert engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False).changed
     assert docker.by_id == {}
-    assert not engine.absent("demo", tmp_path, check_mode=False).changed
+    assert not engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False).changed
 
 
 def test_stopped_stops_once_and_needs_no_container(docker: FakeDocker, engine: DockerEngine, present: Any) -> None:
