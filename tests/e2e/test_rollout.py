@@ -11,8 +11,10 @@ import json
 import os
 import random
 import subprocess
+from pathlib import Path
 
 import docker
+import yaml
 from load import STREAMS, Load
 from platform_runs import ENVIRONMENT, ROOT, Playbook, container_ids, kill_run, start_playbook, wait_until
 
@@ -114,3 +116,12 @@ def test_an_unknown_service_is_refused(playbook: Playbook) -> None:
         run = playbook(f"llm.orchestrator.{name}", "-e", "service=chat")
         assert run.status != 0
         assert "service is 'chat'; name one with -e service=<name>, of model-service, cache-service" in run.message()
+
+
+def test_a_service_without_a_host_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    inventory = yaml.safe_load((ROOT / "inventories" / "local" / "hosts.yml").read_text())
+    del inventory["all"]["children"]["cache_servers"]
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
+    run = playbook("llm.orchestrator.rollback", "-e", "service=cache-service", inventory=tmp_path / "hosts.yml")
+    assert run.status != 0
+    assert "The inventory has no host in cache_servers, where cache-service would run." in run.message()
