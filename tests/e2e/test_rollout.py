@@ -23,7 +23,14 @@ ROLLOUTS = int(os.environ.get("ROLLOUTS", "2"))
 KILLS = int(os.environ.get("KILLS", "1"))
 # From the new container's creation to the old one's end, about.
 ROLLOUT_SECONDS = 15
-CHANGED = {f"{name.replace('-', '_')}_log_level": "debug" for name in SERVICES}
+# What each service is told, and how the gateway routes to it.
+CHANGED = {
+    **{f"{name.replace('-', '_')}_log_level": "debug" for name in SERVICES},
+    "model_service_middlewares": [],
+    "cache_service_middlewares": ["admin-auth@file", "api-limits@file"],
+    "storage_service_middlewares": ["admin-auth@file", "api-limits@file"],
+    "monitoring_service_middlewares": ["api-limits@file"],
+}
 
 
 def roll(name: str) -> None:
