@@ -14,6 +14,19 @@ def test_a_chat_completion_is_answered(gateway: httpx.Client) -> None:
     assert answer.json()["choices"][0]["message"]["content"].strip()
 
 
+def test_who_has_no_key_is_refused(gateway: httpx.Client) -> None:
+    for authorization in ("", "Bearer sk-wrong"):
+        answer = gateway.get("/v1/models", headers={"Authorization": authorization})
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_plain_http_is_sent_to_https(gateway: httpx.Client) -> None:
+    answer = httpx.get(f"http://{gateway.base_url.host}:8080/v1/models", trust_env=False)
+    assert answer.status_code == 301
+    assert answer.headers["Location"] == f"{str(gateway.base_url).rstrip('/')}/v1/models"
+
+
 def test_a_stream_comes_in_pieces(gateway: httpx.Client) -> None:
     model = gateway.get("/v1/models").json()["data"][0]["id"]
     body = {

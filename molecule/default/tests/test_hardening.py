@@ -23,7 +23,13 @@ SECRETS = [
     "/etc/llm-orchestrator/admin_password",
     "/etc/llm-orchestrator/redis/password",
     "/etc/llm-orchestrator/redis/monitor_password",
+    "/etc/llm-orchestrator/tls/key.pem",
 ]
+
+
+def api_keys(host) -> list[str]:
+    return host.backend.get_variables()["model_service_api_keys"]
+
 
 each_container = pytest.mark.parametrize("name", CONTAINERS)
 
@@ -89,7 +95,7 @@ def test_it_restarts_and_its_log_rotates(host, name: str) -> None:
 @each_container
 def test_only_the_gateway_publishes_a_port(host, name: str) -> None:
     published = {port for port, binding in host.docker(name).inspect()["NetworkSettings"]["Ports"].items() if binding}
-    assert published == ({"8080/tcp"} if name == "traefik" else set())
+    assert published == ({"8080/tcp", "8081/tcp"} if name == "traefik" else set())
 
 
 @each_container
@@ -102,10 +108,9 @@ def test_only_the_socket_filter_has_the_docker_socket(host, name: str) -> None:
 @each_container
 def test_no_secret_can_be_read_from_its_description(host, name: str) -> None:
     description = json.dumps(host.docker(name).inspect())
-    for path in SECRETS:
-        secret = host.file(path).content_string.strip()
+    for secret in [host.file(path).content_string.strip() for path in SECRETS] + api_keys(host):
         assert secret
-        assert secret not in description
+        assert json.dumps(secret)[1:-1] not in description
 
 
 @pytest.mark.parametrize("path", SECRETS)
