@@ -41,6 +41,8 @@ class Gateway:
     burst: int = 6
     in_flight: int = 2
     read_timeout: int = 3
+    # Digits that a larger number may share, and one that no digit is larger than.
+    max_body: int = 1095
     # What the role gets in each run, beside what a run is given.
     variables: dict[str, Any] = field(default_factory=dict)
     # Whom clients have to trust.
@@ -113,6 +115,7 @@ class Gateway:
             "traefik_rate_limit_burst": self.burst,
             "traefik_max_in_flight": self.in_flight,
             "traefik_read_timeout": self.read_timeout,
+            "traefik_max_body_bytes": self.max_body,
             "__traefik_name": self.name,
             "__traefik_socket_filter_name": self.filter,
             "__traefik_constraints": f"Label(`gateway-test`, `{self.name}`)",

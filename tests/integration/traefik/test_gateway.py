@@ -64,6 +64,27 @@ def test_more_requests_at_once_than_allowed_get_429(gateway: Any) -> None:
     assert statuses == [200] * gateway.in_flight + [429, 429]
 
 
+@pytest.mark.parametrize("excess", [1, 4, 5, 105, 905, 1000, 8904, 8905, 10**5])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/model/v1/models"])
+def test_a_body_over_the_limit_is_refused_before_any_service(
+    gateway: Any, client: httpx.Client, path: str, excess: int
+) -> None:
+    assert client.post(path, content=b"x" * (gateway.max_body + excess)).status_code == 413
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 99, 999, 1000, 1089, 1094, 1095])
+def test_a_body_within_the_limit_passes(client: httpx.Client, size: int) -> None:
+    assert client.post("/v1/chat/completions", content=b"x" * size).status_code == 503
+
+
+def test_only_the_model_api_has_that_limit_and_what_says_no_length_is_left_to_the_service(
+    gateway: Any, client: httpx.Client
+) -> None:
+    body = b"x" * (gateway.max_body + 1)
+    assert client.post("/bare/", content=body).status_code == 200
+    assert client.post("/v1/chat/completions", content=iter([body])).status_code == 503
+
+
 @pytest.mark.usefixtures("refilled")
 def test_a_stream_passes_all_middlewares_unbuffered_and_outlives_the_read_timeout(
     gateway: Any, client: httpx.Client

@@ -103,6 +103,7 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
         ({"traefik_port": 70000}, "traefik_port 70000; give an address of this host"),
         ({"traefik_address": "example.org"}, "traefik_address is 'example.org'"),
         ({"traefik_max_in_flight": 0}, "traefik_max_in_flight is 0; it must be 1 or more"),
+        ({"traefik_max_body_bytes": -1}, "traefik_max_body_bytes is -1; it must be 0 or more"),
         ({"traefik_admin_password": "short"}, "traefik_admin_password must be 12 to 72 printable ASCII"),
         ({"traefik_trusted_proxies": ["proxy.local"]}, "traefik_trusted_proxies names 'proxy.local'"),
     ],
