@@ -60,11 +60,11 @@ def bootstrapped(release: Release, work_dir: str, progress: Progress) -> Iterato
     parent = Path(work_dir)
     parent.mkdir(parents=True, exist_ok=True)
     root = parent / "root"
-    with _alone(parent / "lock", progress):
+    with _alone(parent / "lock", progress) as lock:
         # What a killed run has left behind goes first.
         _remove(root)
         try:
-            _debootstrap(release, root, parent / "debootstrap.log", progress)
+            _debootstrap(release, root, parent / "debootstrap.log", lock, progress)
             _write_sources(release, root)
             _slim(root)
             yield root
@@ -94,21 +94,28 @@ class CountingReader:
 
 
 @contextmanager
-def _alone(path: Path, progress: Progress) -> Iterator[None]:
+def _alone(path: Path, progress: Progress) -> Iterator[int]:
+    """Holds the lock; its descriptor's number, for a child that has to keep it."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress.message("waiting for another run that bootstraps Debian")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def _debootstrap(release: Release, root: Path, log: Path, progress: Progress) -> None:
+def _debootstrap(release: Release, root: Path, log: Path, lock: int, progress: Progress) -> None:
     command = ["debootstrap", "--variant=minbase", release.suite, str(root), release.mirror]
     tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
+    # It may outlive a killed module, and works on the same folder as the next run would: so it holds the lock too.
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        pass_fds=[lock],
     )
     with process, log.open("w", encoding="utf-8") as whole:
         for line in process.stdout or ():

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import docker
 import docker.errors
+import psutil
 import pytest
 
 NAME = "llm-test/debian:12"
@@ -24,19 +27,34 @@ def removed_afterwards(engine: docker.DockerClient) -> Iterator[None]:
         engine.images.remove(image.id, force=True)
 
 
-def test_bootstrapped_without_a_registry_and_then_left_alone(
+def bootstrapping(work_dir: Path) -> psutil.Process:
+    """The process that makes the root file system, once it has begun."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if str(work_dir / "root") in command and any(word.endswith("debootstrap") for word in command):
+                return process
+        time.sleep(0.1)
+    raise AssertionError(f"no debootstrap works in {work_dir}")
+
+
+def test_bootstrapped_without_a_registry_also_after_a_killed_run_and_then_left_alone(
     run_module: Callable[..., Any], engine: docker.DockerClient, tmp_path: Path
 ) -> None:
     work_dir = tmp_path / "bootstrap"
-    leftover = work_dir / "root/proc"
-    leftover.mkdir(parents=True)
-    (leftover / "half").write_text("what a killed run left")
     # Nothing listens there.
     arguments = {"name": NAME, "pull": "127.0.0.1:9/debian:12-slim", "work_dir": str(work_dir)}
 
     assert run_module("image_base", "--check", **arguments).result["changed"]
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(NAME)
+
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(run_module, "image_base", **arguments)
+        bootstrapping(work_dir).parent().kill()
+        assert killed.result().result["failed"]
+    assert (work_dir / "root").is_dir()
 
     made = run_module("image_base", **arguments)
     assert made.result["changed"]
@@ -56,7 +74,7 @@ def test_bootstrapped_without_a_registry_and_then_left_alone(
     assert "Suites: bookworm bookworm-updates\n" in sources
     assert "Suites: bookworm-security\n" in sources
     assert "usr/share/doc/bash/copyright" in names
-    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "usr/share/man/", "proc/half"))]
+    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "usr/share/man/", "proc/"))]
 
     again = run_module("image_base", **arguments).result
     assert not again["changed"]
