@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import docker
 import docker.errors
+import psutil
 import pytest
 
 BASE = "llm-orchestrator/base:0.1.0"
@@ -70,6 +73,39 @@ def read_file(engine: docker.DockerClient, path: str) -> str:
         container.remove()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         return tar.extractfile(path.strip("/")).read().decode()
+
+
+def building(engine: docker.DockerClient, command: str) -> list[Any]:
+    """The containers in which the engine runs a step with this command."""
+    return [one for one in engine.containers.list() if command in " ".join(one.attrs["Config"]["Cmd"] or [])]
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.1)
+
+
+def test_a_killed_build_ends_and_the_next_run_makes_the_image(
+    build: Callable[..., Any], context: Path, engine: docker.DockerClient
+) -> None:
+    step = "sleep 300.25"
+    (context / "app/Dockerfile").write_text(f"ARG BASE_IMAGE\nFROM ${{BASE_IMAGE}}\nCOPY app/ /app/\nRUN {step}\n")
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(build)
+        wait_until(lambda: bool(building(engine, step)), "the long step")
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            ours = process.info["cwd"] == str(context.parent)
+            if ours and any("AnsiballZ_image_build" in word for word in process.info["cmdline"] or []):
+                process.kill()
+        assert killed.result().result["failed"]
+    wait_until(lambda: not building(engine, step), "the end of the build whose client is gone")
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(NAME)
+    (context / "app/Dockerfile").write_text(DOCKERFILE)
+    assert build().result["changed"]
+    assert engine.images.get(NAME)
 
 
 def test_built_once_rebuilt_when_its_files_change_and_removed(
