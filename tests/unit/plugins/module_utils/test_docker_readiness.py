@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils import _docker_readiness
-from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import await_ready
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import DEFAULT_UPDATE, Gateway
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import await_ready, await_route
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
 
 STARTING = Container(
@@ -121,3 +124,70 @@ def test_a_known_container_that_ended_for_good_fails_at_once(wait: Any) -> None:
 def test_patience_ends_with_the_timeout(wait: Any) -> None:
     with pytest.raises(EngineError, match="its container is unhealthy, its last health check said: no model"):
         wait(UNHEALTHY, patient=True)
+
+
+class Metrics(HTTPServer):
+    """A gateway's metrics, as text for each time that it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), MetricsHandler)
+        self.lines: list[str] = []
+
+
+class MetricsHandler(BaseHTTPRequestHandler):
+    server: Metrics
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        # Each answer but the last is given once.
+        self.wfile.write((self.server.lines.pop(0) if len(self.server.lines) > 1 else self.server.lines[0]).encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def metrics() -> Iterator[Metrics]:
+    with Metrics() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def server_up(address: str, value: int) -> str:
+    return f'traefik_service_server_up{{service="demo@docker",url="http://{address}:5000"}} {value}\n'
+
+
+def route(monkeypatch: pytest.MonkeyPatch, metrics: Metrics, **changes: Any) -> int:
+    """Waits for requests to 10.0.0.9; returns after how many looks they came."""
+    gateway = replace(HEALTHY, **{"name": "traefik", "addresses": {"llm": "127.0.0.1"}, **changes})
+    film = Film(gateway)
+    monkeypatch.setattr(_docker_readiness, "time", film)
+    update = replace(DEFAULT_UPDATE, ready_timeout=10, gateway=Gateway("traefik", metrics.server_port))
+    await_route(film, replace(HEALTHY, addresses={"llm": "10.0.0.9"}), update)  # type: ignore[arg-type]
+    return film.now
+
+
+def test_a_container_serves_once_the_gateway_sends_it_requests(
+    monkeypatch: pytest.MonkeyPatch, metrics: Metrics
+) -> None:
+    metrics.lines = [server_up("10.0.0.8", 1), server_up("10.0.0.9", 0), server_up("10.0.0.9", 1)]
+    assert route(monkeypatch, metrics) == 2
+
+
+def test_a_gateway_that_sends_no_requests_is_named(monkeypatch: pytest.MonkeyPatch, metrics: Metrics) -> None:
+    metrics.lines = [server_up("10.0.0.8", 1)]
+    with pytest.raises(EngineError) as caught:
+        route(monkeypatch, metrics)
+    assert str(caught.value) == (
+        "its container is ready, but traefik sent it no requests within 10 s, look at its log and at the labels"
+    )
+    assert caught.value.log == ["one of 20"]
+
+
+@pytest.mark.parametrize("changes", [{"status": "exited"}, {"addresses": {"other": "127.0.0.1"}}])
+def test_a_gateway_that_is_down_or_elsewhere_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, metrics: Metrics, changes: dict[str, Any]
+) -> None:
+    assert route(monkeypatch, metrics, **changes) == 0

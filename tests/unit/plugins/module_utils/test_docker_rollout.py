@@ -77,9 +77,15 @@ def test_only_the_replica_that_differs_is_replaced_and_shown(docker: FakeDocker,
     assert docker.find("demo.2") != odd
 
 
-@pytest.mark.parametrize(("on_failure", "first"), [("rollback", "demo:1"), ("pause", "demo:2")])
+@pytest.mark.parametrize(
+    ("on_failure", "first", "outlook"),
+    [
+        ("rollback", "demo:1", "; the replicas that were replaced before returned to the old release"),
+        ("pause", "demo:2", ""),
+    ],
+)
 def test_a_release_that_fails_on_a_later_replica_is_undone_on_all_or_left(
-    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch, on_failure: str, first: str
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch, on_failure: str, first: str, outlook: str
 ) -> None:
     present(several("demo:1"))
     start, started = docker.start, []
@@ -91,10 +97,57 @@ def test_a_release_that_fails_on_a_later_replica_is_undone_on_all_or_left(
             docker.change(container.id, health="unhealthy")
 
     monkeypatch.setattr(docker, "start", fail_second)
-    with pytest.raises(EngineError, match="is unhealthy; the new container was removed, the old one runs on"):
+    with pytest.raises(EngineError) as caught:
         present(several("demo:2", on_failure=on_failure))
+    assert str(caught.value).endswith(f"is unhealthy; the new container was removed, the old one runs on{outlook}")
     assert serving(docker) == {"demo": first, "demo.2": "demo:1", "demo.3": "demo:1"}
     assert "demo.3.next" not in started
+
+
+def test_a_replica_that_does_not_return_either_is_named(
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present(several("demo:1"))
+    start = docker.start
+
+    def fail_all_but_the_first(container: Any) -> None:
+        start(container)
+        if container.name != "demo.next":
+            docker.change(container.id, health="unhealthy")
+
+    monkeypatch.setattr(docker, "start", fail_all_but_the_first)
+    with pytest.raises(EngineError, match="; demo was replaced before and does not return: its container is unhealthy"):
+        present(several("demo:2"))
+    assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:1", "demo.3": "demo:1"}
+
+
+@pytest.mark.parametrize(
+    ("old_is_broken", "outlook"),
+    [(False, "the old one runs again"), (True, "but the old one does not come back: its container exited with code 1")],
+)
+def test_a_release_that_fails_after_the_old_one_stopped_tells_what_became_of_that(
+    docker: FakeDocker, present: Any, old_is_broken: bool, outlook: str
+) -> None:
+    present(describe("demo:1", "stop_first"))
+    if old_is_broken:
+        docker.change(the_one(docker).id, image="crashing:1")
+    with pytest.raises(EngineError, match=f"the new container was removed, {outlook}"):
+        present(describe("never-healthy:1", "stop_first"))
+
+
+def test_a_container_that_someone_removes_meanwhile_is_named(
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = docker.create
+
+    def created_and_removed(*arguments: Any) -> str:
+        container_id = create(*arguments)
+        del docker.by_id[container_id]
+        return container_id
+
+    monkeypatch.setattr(docker, "create", created_and_removed)
+    with pytest.raises(EngineError, match="its container id-1 was removed by someone else, run again"):
+        present(describe("demo:1"))
 
 
 def test_a_rollback_returns_to_the_container_before_and_again_forward(
