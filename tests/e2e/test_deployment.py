@@ -28,6 +28,9 @@ from platform_runs import (
 COLLECTION = Path("collections/ansible_collections/llm/orchestrator")
 INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
 
+# A second name for this machine.
+OTHER = {"other": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -127,19 +130,25 @@ def test_an_unknown_engine_is_refused(playbook: Playbook) -> None:
     assert "llm_engine is 'podman'; this release knows: docker" in refused(playbook, "-e", "llm_engine=podman")
 
 
-def test_a_host_in_an_unknown_group_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("group", "hosts", "message"),
+    [
+        ("model_server", OTHER, "other is in no group that this collection knows (its groups: model_server;"),
+        (
+            "model_servers",
+            OTHER,
+            "The five groups span localhost, other; with llm_engine docker all services run on one",
+        ),
+        ("cache_servers", {}, "The inventory has no host in cache_servers; each of gateway, model_servers,"),
+    ],
+)
+def test_an_inventory_that_can_not_be_deployed_is_refused(
+    playbook: Playbook, tmp_path: Path, group: str, hosts: dict[str, object], message: str
+) -> None:
     inventory = yaml.safe_load(INVENTORY.read_text())
-    inventory["all"]["children"]["model_server"] = {
-        "hosts": {
-            "other": {
-                "ansible_connection": "local",
-                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            }
-        }
-    }
+    inventory["all"]["children"][group] = {"hosts": hosts}
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))
-    message = refused(playbook, inventory=tmp_path / "hosts.yml")
-    assert "other is in no group that this collection knows (its groups: model_server;" in message
+    assert message in refused(playbook, inventory=tmp_path / "hosts.yml")
 
 
 def test_an_empty_group_is_refused(playbook: Playbook, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import stat
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -102,6 +103,7 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
         ({"traefik_engine": "podman"}, "traefik_engine is 'podman'; this version runs containers with docker only"),
         ({"traefik_port": 70000}, "traefik_port 70000; give an address of this host"),
         ({"traefik_address": "example.org"}, "traefik_address is 'example.org'"),
+        ({"traefik_address": "192.0.2.1"}, "Can't listen on 192.0.2.1 port"),
         ({"traefik_max_in_flight": 0}, "traefik_max_in_flight is 0; it must be 1 or more"),
         ({"traefik_max_body_bytes": -1}, "traefik_max_body_bytes is -1; it must be 0 or more"),
         ({"traefik_admin_password": "short"}, "traefik_admin_password must be 12 to 72 printable ASCII"),
@@ -112,6 +114,14 @@ def test_a_wrong_setting_is_refused_before_anything_changes(
     gateway: Any, variables: dict[str, Any], message: str
 ) -> None:
     assert message in gateway.refused(**variables)
+
+
+def test_a_controller_that_can_not_hash_is_told_what_to_install(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "passlib.py").write_text("raise ImportError('left out')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "can't make bcrypt hashes; install the Python packages passlib and 'bcrypt<4.1'" in gateway.refused()
 
 
 def test_behind_a_trusted_proxy_the_limits_count_its_clients(gateway: Any) -> None:
