@@ -143,6 +143,7 @@ def test_a_name_that_dns_refuses_is_refused(name: str) -> None:
         ({"update": {**vars(DEFAULT_UPDATE), "drain_timeout": -1}}, "update.drain_timeout"),
         ({"update": {**vars(DEFAULT_UPDATE), "gateway": {"name": "traefik", "port": 0}}}, "update.gateway: port 0"),
         ({"replicas": 0}, "replicas: must be 1 or more"),
+        ({"stop_timeout": -1}, "stop_timeout: must be 0 seconds or more"),
         (
             {"replicas": 2, "ports": [PORT], "networks": [{"name": "llm", "aliases": []}], "update": STOP_FIRST},
             "several replicas can't hold one published port",
