@@ -21,6 +21,7 @@ description:
   - Traefik drops a router on whose settings two containers disagree, as the old and the new container of a service
     do while a release that changes them is rolled out. So a router's name ends with a digest of its settings, and each
     of the two containers brings its own until the old one is gone.
+  - Traefik asks each container for C(/health/ready) every two seconds, and uses those that answer with 200.
 author:
   - llm.orchestrator contributors (@llm-orchestrator)
 options:
