@@ -43,9 +43,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[di
 
 def masked(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record as a person may see it: of a secret, only enough of its digest to tell two apart."""
-    shown = dict(record)
-    if record.get("secrets"):
-        shown["secrets"] = {
-            name: f"(hidden, fingerprint {digest[:_SHOWN_DIGITS]})" for name, digest in record["secrets"].items()
-        }
+    shown = {name: masked(value) if isinstance(value, Mapping) else value for name, value in record.items()}
+    secrets = record.get("secrets")
+    if isinstance(secrets, Mapping):
+        shown["secrets"] = {name: f"(hidden, fingerprint {digest[:_SHOWN_DIGITS]})" for name, digest in secrets.items()}
     return shown

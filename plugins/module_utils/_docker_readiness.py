@@ -81,7 +81,10 @@ def await_route(client: DockerClient, container: Container, update: Update) -> N
 
 def _is_routed(address: str, gateway: Gateway, addresses: set[str]) -> bool:
     try:
-        answer = requests.get(f"http://{address}:{gateway.port}/metrics", timeout=_ASK_TIMEOUT)
+        with requests.Session() as session:
+            # A proxy that the host is to use leads nowhere near its containers.
+            session.trust_env = False
+            answer = session.get(f"http://{address}:{gateway.port}/metrics", timeout=_ASK_TIMEOUT)
         answer.raise_for_status()
     except requests.exceptions.RequestException:
         return False

@@ -162,16 +162,10 @@ class Slot:
             self._client.rename(ready, self.name)
             self._keep(left)
         else:
-            if left and self._is_worth_keeping(old):
+            if left:
                 self._keep(left)
-            elif left:
-                self._client.remove(left.id)
             self._client.rename(ready, self.name)
         return self._current_state(ready.id)
-
-    def _is_worth_keeping(self, old: Container | None) -> bool:
-        """One that was down is no release to return to, unless there is no other."""
-        return (old is not None and old.is_up) or self._client.find(self._previous) is None
 
     def _keep(self, stopped: Container) -> None:
         self._client.remove(self._previous)

@@ -22,7 +22,13 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description_reco
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container
 
-IMAGES = {"demo:1": "sha256:1", "demo:2": "sha256:2", "crashing:1": "sha256:3", "never-healthy:1": "sha256:4"}
+IMAGES = {
+    "demo:1": "sha256:1",
+    "demo:2": "sha256:2",
+    "demo:3": "sha256:5",
+    "crashing:1": "sha256:3",
+    "never-healthy:1": "sha256:4",
+}
 # Everything that changes something takes one of these calls; an interruption can come after any of them.
 REPLACEMENT_CALLS = 8
 ROLLBACK_CALLS = 8

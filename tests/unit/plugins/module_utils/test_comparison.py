@@ -46,3 +46,11 @@ def test_masked_shows_a_start_of_each_digest_and_changes_nothing_else() -> None:
     record = {"image": "a", "secrets": {"pw": "0123456789abcdef"}}
     assert masked(record) == {"image": "a", "secrets": {"pw": "(hidden, fingerprint 01234567)"}}
     assert record["secrets"] == {"pw": "0123456789abcdef"}
+
+
+def test_masked_hides_the_secrets_of_a_replica_that_differs_too() -> None:
+    record = {"demo.2": {"secrets": {"pw": "0123456789abcdef"}}, "env": {"secrets": "of another kind"}}
+    assert masked(record) == {
+        "demo.2": {"secrets": {"pw": "(hidden, fingerprint 01234567)"}},
+        "env": {"secrets": "of another kind"},
+    }

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,25 @@ def test_a_run_killed_after_any_call_is_converged_by_the_next(
     assert not docker.removed_while_serving
     if order == "start_first":
         assert docker.was_always_up
+
+
+@pytest.mark.parametrize("order", ["start_first", "stop_first"])
+@pytest.mark.parametrize("calls", range(1, REPLACEMENT_CALLS + 2))
+def test_a_killed_run_keeps_the_release_before_and_not_an_older_one(
+    docker: FakeDocker, present: Any, order: str, calls: int
+) -> None:
+    present(describe("demo:1", order))
+    present(describe("demo:2", order))
+    release_before = the_one(docker).id
+    docker.calls_left = calls
+    with contextlib.suppress(Killed):
+        present(describe("demo:3", order))
+    docker.calls_left = 10**6
+    present(describe("demo:3", order))
+    kept = docker.find("demo.previous")
+    assert the_one(docker).image == "demo:3"
+    assert kept
+    assert kept.id == release_before
 
 
 def test_a_replacement_killed_before_the_new_one_served_can_be_called_off(docker: FakeDocker, present: Any) -> None:

@@ -172,6 +172,9 @@ def route(monkeypatch: pytest.MonkeyPatch, metrics: Metrics, **changes: Any) -> 
 def test_a_container_serves_once_the_gateway_sends_it_requests(
     monkeypatch: pytest.MonkeyPatch, metrics: Metrics
 ) -> None:
+    # Nothing listens there.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "localhost")
     metrics.lines = [server_up("10.0.0.8", 1), server_up("10.0.0.9", 0), server_up("10.0.0.9", 1)]
     assert route(monkeypatch, metrics) == 2
 
