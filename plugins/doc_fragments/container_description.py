@@ -41,6 +41,23 @@ options:
         description: The file's content.
         type: str
         required: true
+  configs:
+    description:
+      - Configuration files, which only the container's user can read. Another content makes another container, and
+        a rollback returns to the files of the release before.
+      - Not for secrets, as the diff shows what they hold.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file's absolute path in the container.
+        type: str
+        required: true
+      content:
+        description: What the file holds.
+        type: str
+        required: true
   mounts:
     description:
       - What is mounted into the container. A volume that is missing is created.

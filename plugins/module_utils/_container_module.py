@@ -61,6 +61,7 @@ SERVICE_SPEC: dict[str, Any] = {
         # The list's own text is not secret: the values in it are, and only they are masked.
         "no_log": False,
     },
+    "configs": _entries(path={"type": "str", "required": True}, content={"type": "str", "required": True}),
     "secrets_dir": {"type": "path", "default": "/etc/llm-orchestrator/secrets", "no_log": False},
     "mounts": _entries(
         type={"type": "str", "choices": ["volume", "bind", "tmpfs"], "required": True},

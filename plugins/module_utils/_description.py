@@ -27,17 +27,36 @@ _SIZE = re.compile(r"([1-9][0-9]*)([kmgt]?)b?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SMALLEST_MEMORY = 6 * 2**20
 _BUILTIN_NETWORKS = ("bridge", "host", "none")
-_SECRETS_TARGET = "/run/secrets"
+_SECRETS_FOLDER = "/run/secrets"
+_CONFIG_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+_LONGEST_CONFIG_PATH = 80
 
 
 class DescriptionError(ValueError):
     """A description breaks a rule; the message says which and what is allowed."""
 
 
+def secret_path(name: str) -> str:
+    """Where a container finds the secret of that name."""
+    return f"{_SECRETS_FOLDER}/{name}"
+
+
 @dataclass(frozen=True)
 class Secret:
     name: str
     value: str = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return secret_path(self.name)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A file that the container reads, by its path there."""
+
+    path: str
+    content: str
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,7 @@ class Description:
     command: tuple[str, ...]
     env: Mapping[str, str]
     secrets: tuple[Secret, ...]
+    configs: tuple[Config, ...]
     mounts: tuple[Mount, ...]
     networks: tuple[Network, ...]
     labels: Mapping[str, str]
@@ -173,6 +193,7 @@ def parse_description(params: Mapping[str, Any]) -> Description:
         command=tuple(params["command"] or ()),
         env=_parse_env(params["env"] or {}),
         secrets=_parse_secrets(params["secrets"] or ()),
+        configs=tuple(_parse_config(config) for config in params["configs"] or ()),
         mounts=tuple(_parse_mount(mount) for mount in params["mounts"] or ()),
         networks=_parse_networks(params["networks"] or ()),
         labels=_parse_labels(params["labels"] or {}),
@@ -237,14 +258,27 @@ def _parse_secrets(secrets: Sequence[Mapping[str, Any]]) -> tuple[Secret, ...]:
     return tuple(Secret(name=secret["name"], value=secret["value"]) for secret in secrets)
 
 
+def _parse_config(config: Mapping[str, Any]) -> Config:
+    path = config["path"]
+    what = f"configs: '{path}'"
+    _require(
+        bool(_CONFIG_PATH.fullmatch(path)) and not {".", ".."} & set(path.split("/")),
+        f"{what}: must be the absolute path of a file, of letters, digits, dots, hyphens and underscores",
+    )
+    _require(len(path) <= _LONGEST_CONFIG_PATH, f"{what}: is longer than {_LONGEST_CONFIG_PATH} characters")
+    _require(not _is_for_secrets(path), f"{what}: {_SECRETS_FOLDER} is kept for the option secrets")
+    return Config(path=path, content=config["content"])
+
+
+def _is_for_secrets(path: str) -> bool:
+    return path == _SECRETS_FOLDER or path.startswith(_SECRETS_FOLDER + "/")
+
+
 def _parse_mount(mount: Mapping[str, Any]) -> Mount:
     kind, target, source = mount["type"], mount["target"], mount["source"]
     what = f"mounts: '{target}'"
     _require(target.startswith("/") and target != "/", f"{what}: the target must be an absolute path below /")
-    _require(
-        target != _SECRETS_TARGET and not target.startswith(_SECRETS_TARGET + "/"),
-        f"{what}: {_SECRETS_TARGET} is kept for the option secrets",
-    )
+    _require(not _is_for_secrets(target), f"{what}: {_SECRETS_FOLDER} is kept for the option secrets")
     if kind == "tmpfs":
         _require(source is None, f"{what}: a tmpfs has no source")
         _require(mount["size"] is not None, f"{what}: a tmpfs needs a size, such as 16m")
@@ -338,6 +372,9 @@ def _parse_update(update: Mapping[str, Any]) -> Update:
 def _check_across(description: Description) -> None:
     """The rules that span options."""
     _require_unique([mount.target for mount in description.mounts], "mounts")
+    _require_unique([config.path for config in description.configs], "configs")
+    for path in {config.path for config in description.configs} & {mount.target for mount in description.mounts}:
+        _require(False, f"configs: '{path}': mounts has the same target, leave one of them out")
     _require_unique([(port.address, port.host, port.protocol) for port in description.ports], "ports")
     _require(not description.ports or bool(description.networks), "ports: publishing a port needs a network")
     _require(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
 
 
 def to_record(description: Description, digests: Mapping[str, str]) -> dict[str, Any]:
-    """The plain form of a description, with the digest of each secret in place of its value.
+    """The plain form of a description, with the digest of each secret and of each config in place of what it holds.
 
     What is not set is left out, so an option that a later release adds changes no existing record.
     Lists whose order has no meaning are keyed, so only a real difference is one.
@@ -30,6 +31,7 @@ def to_record(description: Description, digests: Mapping[str, str]) -> dict[str,
         "command": list(description.command),
         "env": dict(description.env),
         "secrets": {secret.name: digests[secret.name] for secret in description.secrets},
+        "configs": {config.path: _digest(config.content) for config in description.configs},
         "mounts": {mount.target: _without_unset(vars(mount), "target") for mount in description.mounts},
         "networks": [
             _without_unset({"name": network.name, "aliases": list(network.aliases)}) for network in description.networks
@@ -50,6 +52,10 @@ def to_record(description: Description, digests: Mapping[str, str]) -> dict[str,
         "stop_timeout": description.stop_timeout,
     }
     return _without_unset(record)
+
+
+def _digest(content: str) -> str:
+    return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 
 
 def update_to_record(update: Update) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     Description,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import (
-    SECRETS_TARGET,
     container_body,
     network_aliases,
 )
@@ -100,13 +99,13 @@ class DockerClient:
             except docker.errors.NotFound:
                 return None
 
-    def create(self, description: Description, name: str, recorded: str, secret_files: Mapping[str, Path]) -> str:
+    def create(self, description: Description, name: str, recorded: str, files: Mapping[str, Path]) -> str:
         """Makes the container, joined to all its networks, and returns its id. It is not started."""
         with self._explained("create its container"):
             for mount in description.mounts:
                 if mount.type == "volume":
                     self._api.create_volume(mount.source, labels={LABEL_SERVICE: description.name})
-            body = container_body(description, recorded, secret_files)
+            body = container_body(description, recorded, files)
             container_id = str(self._api.create_container_from_config(body, name)["Id"])
             for network in description.networks[1:]:
                 self._api.connect_container_to_network(
@@ -227,11 +226,7 @@ def _to_container(info: Mapping[str, Any]) -> Container:
         stop_timeout=_DEFAULT_STOP_TIMEOUT if stop_timeout is None else stop_timeout,
         recorded=labels.get(LABEL_DESCRIPTION, ""),
         recorded_update=labels.get(LABEL_UPDATE, ""),
-        secret_files={
-            Path(mount["Destination"]).name: Path(mount["Source"])
-            for mount in info["Mounts"]
-            if mount["Destination"].startswith(SECRETS_TARGET + "/")
-        },
+        files={mount["Destination"]: Path(mount["Source"]) for mount in info["Mounts"] if mount["Type"] == "bind"},
         network_ids={name: network["NetworkID"] for name, network in networks.items()},
         addresses={name: network["IPAddress"] for name, network in networks.items() if network["IPAddress"]},
     )

@@ -25,14 +25,16 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description_reco
     update_to_record,
 )
 
-SECRETS_TARGET = "/run/secrets"
 _NANOSECONDS = 1_000_000_000
 # In memory, so that each start of the container has to pass again; writable with a read-only root too.
 _PASSED = "/dev/shm/ready-check-passed"
 
 
-def container_body(description: Description, recorded: str, secret_files: Mapping[str, Path]) -> dict[str, Any]:
-    """The request that makes the container, on the first of its networks."""
+def container_body(description: Description, recorded: str, files: Mapping[str, Path]) -> dict[str, Any]:
+    """The request that makes the container, on the first of its networks.
+
+    files are those on the host that hold its secrets and configs, by their paths in the container.
+    """
     body: dict[str, Any] = {
         "Image": description.image,
         "Env": [f"{name}={value}" for name, value in sorted(description.env.items())],
@@ -44,7 +46,7 @@ def container_body(description: Description, recorded: str, secret_files: Mappin
         },
         "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in description.ports},
         "StopTimeout": description.stop_timeout,
-        "HostConfig": _host_config(description, secret_files),
+        "HostConfig": _host_config(description, files),
     }
     if description.command:
         body["Cmd"] = list(description.command)
@@ -62,7 +64,7 @@ def network_aliases(description: Description, network: Network) -> list[str]:
     return [description.name, *network.aliases]
 
 
-def _host_config(description: Description, secret_files: Mapping[str, Path]) -> dict[str, Any]:
+def _host_config(description: Description, files: Mapping[str, Path]) -> dict[str, Any]:
     resources, log = description.resources, description.log
     config: dict[str, Any] = {
         # The real policy follows once the container is ready: until then it must not hide a crash by
@@ -80,7 +82,7 @@ def _host_config(description: Description, secret_files: Mapping[str, Path]) -> 
         },
         "Mounts": [
             *(_mount(mount) for mount in description.mounts if mount.type != "tmpfs"),
-            *(_secret_mount(name, file) for name, file in sorted(secret_files.items())),
+            *(_file_mount(target, file) for target, file in sorted(files.items())),
         ],
         "Tmpfs": {mount.target: _tmpfs_options(mount) for mount in description.mounts if mount.type == "tmpfs"},
         "PortBindings": _port_bindings(description),
@@ -134,8 +136,8 @@ def _mount(mount: Mount) -> dict[str, Any]:
     return body
 
 
-def _secret_mount(name: str, file: Path) -> dict[str, Any]:
-    return {"Type": "bind", "Source": str(file), "Target": f"{SECRETS_TARGET}/{name}", "ReadOnly": True}
+def _file_mount(target: str, file: Path) -> dict[str, Any]:
+    return {"Type": "bind", "Source": str(file), "Target": target, "ReadOnly": True}
 
 
 def _tmpfs_options(mount: Mount) -> str:

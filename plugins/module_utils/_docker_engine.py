@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.llm.orchestrator.plugins.module_utils import _secrets as secret_files
+from ansible_collections.llm.orchestrator.plugins.module_utils import _container_files as container_files
 from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import (
     differences,
     masked,
@@ -21,6 +21,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     DEFAULT_UPDATE,
     Description,
     Update,
+    secret_path,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
     to_record,
@@ -40,6 +41,15 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
 from ansible_collections.llm.orchestrator.plugins.module_utils._lock import service_lock
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A description, the record of it that its containers carry, and what has to be true of each."""
+
+    description: Description
+    record: Mapping[str, Any]
+    target: Mapping[str, Any]
+
+
 @dataclass
 class _Step:
     """The replacement of one slot's container: old and new, as far as it has come."""
@@ -49,7 +59,7 @@ class _Step:
     new: Container | None = None
 
 
-_Begin = Callable[[_Step], Container]
+_Create = Callable[[_Step], Container]
 
 
 class DockerEngine:
@@ -60,27 +70,27 @@ class DockerEngine:
         return self._client.containers(name)
 
     def present(self, description: Description, secrets_root: Path, check_mode: bool) -> Outcome:
-        wanted = range(1, description.replicas + 1)
+        slots = range(1, description.replicas + 1)
         if check_mode:
-            found = self._look(description.name, wanted)
-            target = self._target(description, secrets_root, check_mode)
-            return _outcome(_observed(found), _wished(target, found, wanted), _containers(found))
+            found = self._look(description.name, slots)
+            wanted = self._wanted(description, secrets_root, check_mode)
+            return _outcome(_observed(found), _wished(wanted, found), _containers(found))
         with service_lock(description.name):
-            found = self._look(description.name, wanted)
+            found = self._look(description.name, slots)
             before = _observed(found)
             current = {slot: slot.recover(description.update) for slot in found}
-            target = self._target(description, secrets_root, check_mode)
+            wanted = self._wanted(description, secrets_root, check_mode)
             kept, surplus = list(current)[: description.replicas], list(current)[description.replicas :]
             try:
-                self._make_true(description, target, {slot: current[slot] for slot in kept}, secrets_root)
+                self._make_true(wanted, {slot: current[slot] for slot in kept}, secrets_root)
             except EngineError:
                 with suppress(EngineError):
-                    self._remove_unused_secrets(secrets_root, description.name)
+                    self._remove_unused_files(secrets_root, description.name)
                 raise
             for slot in surplus:
                 slot.remove(description.update.drain_timeout)
-            self._remove_unused_secrets(secrets_root, description.name)
-            return _outcome(before, _wished(target, found, wanted), self._client.containers(description.name))
+            self._remove_unused_files(secrets_root, description.name)
+            return _outcome(before, _wished(wanted, found), self._client.containers(description.name))
 
     def stopped(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
@@ -116,7 +126,7 @@ class DockerEngine:
             before, after = _exchanged(found)
             update = _recorded_update(found)
             steps = [_Step(slot, slot.recover(update)) for slot in found]
-            self._roll(steps, update, lambda step: step.slot.begin_rollback(step.old, update))
+            self._roll(steps, update, lambda step: step.slot.previous())
             return _outcome(before, after, self._client.containers(name))
 
     def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
@@ -126,7 +136,7 @@ class DockerEngine:
             found = self._look(name)
             for slot in found:
                 slot.remove(_recorded_update(found).drain_timeout)
-            secret_files.remove_unused(secrets_root, name, used=())
+            container_files.remove_unused(secrets_root, name, used=())
             volumes = self._client.volumes(name) if remove_volumes else []
             for volume in volumes:
                 self._client.remove_volume(volume)
@@ -138,7 +148,7 @@ class DockerEngine:
         slots = [Slot(self._client, name, index) for index in sorted({*there, *wanted})]
         return {slot: slot.look() for slot in slots}
 
-    def _target(self, description: Description, secrets_root: Path, check_mode: bool) -> dict[str, Any]:
+    def _wanted(self, description: Description, secrets_root: Path, check_mode: bool) -> _Wanted:
         """What has to be true of each of the service's containers.
 
         In check mode a part that is missing may well be one that an earlier task would have made.
@@ -152,47 +162,39 @@ class DockerEngine:
                 raise EngineError(f"network '{name}' is not on this host, create it first")
         digests = {}
         if description.secrets:
-            key = secret_files.load_key(secrets_root, create=not check_mode)
-            digests = {secret.name: secret_files.digest(key, secret) for secret in description.secrets}
-        return {
-            **to_record(description, digests),
-            "image_id": image_id,
-            "network_ids": network_ids,
-            "state": "running",
-        }
+            key = container_files.load_key(secrets_root, create=not check_mode)
+            digests = {secret.name: container_files.digest(key, secret) for secret in description.secrets}
+        record = to_record(description, digests)
+        target = {**record, "image_id": image_id, "network_ids": network_ids, "state": "running"}
+        if description.configs:
+            target["configs"] = {config.path: config.content.split("\n") for config in description.configs}
+        return _Wanted(description, record, target)
 
-    def _make_true(
-        self,
-        description: Description,
-        target: Mapping[str, Any],
-        current: Mapping[Slot, Container | None],
-        secrets_root: Path,
-    ) -> None:
-        update = description.update
-        outdated = [_Step(slot, old) for slot, old in current.items() if _differs(old, target)]
+    def _make_true(self, wanted: _Wanted, current: Mapping[Slot, Container | None], secrets_root: Path) -> None:
+        description, update = wanted.description, wanted.description.update
+        outdated = [_Step(slot, old) for slot, old in current.items() if _differs(old, wanted.target)]
         for slot, container in current.items():
             if container and slot not in {step.slot for step in outdated}:
                 self._awaken(container, update)
-        record = {field: value for field, value in target.items() if field not in _NOT_RECORDED}
+        self._roll(outdated, update, lambda step: step.slot.create(description, wanted.record, secrets_root))
 
-        self._roll(outdated, update, lambda step: step.slot.begin(description, record, step.old, secrets_root))
-
-    def _roll(self, steps: Sequence[_Step], update: Update, begin: _Begin) -> None:
+    def _roll(self, steps: Sequence[_Step], update: Update, create: _Create) -> None:
         """Takes the replicas from old to new, as many at a time as the policy says."""
         for first in range(0, len(steps), update.parallelism):
             try:
-                self._in_step(steps[first : first + update.parallelism], update, begin)
+                self._in_step(steps[first : first + update.parallelism], update, create)
             except EngineError as error:
                 if first == 0 or update.on_failure == "pause":
                     raise
                 outlook = self._return(steps[:first], update)
                 raise EngineError(f"{error}; {outlook}", error.log) from error
 
-    def _in_step(self, batch: Sequence[_Step], update: Update, begin: _Begin) -> None:
+    def _in_step(self, batch: Sequence[_Step], update: Update, create: _Create) -> None:
         """Takes a batch from old to new: all begun, all ready, then each old one drained. Undone if one fails."""
         try:
             for step in batch:
-                step.new = begin(step)
+                step.new = create(step)
+                step.slot.start(step.new, step.old, update)
             ready = [(step, step.slot.await_serving(step.new, update)) for step in batch if step.new]
         except (EngineError, OSError) as error:
             outlook = ", ".join(step.slot.undo(step.new, step.old, update) for step in batch)
@@ -208,7 +210,7 @@ class DockerEngine:
                 continue
             back = _Step(step.slot, step.slot.look().current)
             try:
-                self._in_step([back], update, lambda step: step.slot.begin_rollback(step.old, update))
+                self._in_step([back], update, lambda step: step.slot.previous())
             except EngineError as error:
                 return f"{step.slot.name} was replaced before and does not return: {error}"
         return "the replicas that were replaced before returned to the old release"
@@ -225,12 +227,13 @@ class DockerEngine:
         self._client.restart(container)
         return await_ready(self._client, container, update.ready_timeout, STABLE_SECONDS, patient=True)
 
-    def _remove_unused_secrets(self, root: Path, name: str) -> None:
-        used = [file for container in self._client.containers(name) for file in container.secret_files.values()]
-        secret_files.remove_unused(root, name, used)
+    def _remove_unused_files(self, root: Path, name: str) -> None:
+        used = [file for container in self._client.containers(name) for file in container.files.values()]
+        container_files.remove_unused(root, name, used)
 
 
-_NOT_RECORDED = ("image_id", "network_ids", "state")
+_NOWHERE = Path("/nonexistent")
+_UNLIKE = "unlike_replicas"
 
 
 def _differs(container: Container | None, target: Mapping[str, Any]) -> bool:
@@ -244,11 +247,14 @@ def _differs(container: Container | None, target: Mapping[str, Any]) -> bool:
 def _seen(container: Container) -> dict[str, Any]:
     """What is true of a container, in the form of the target."""
     record = container.record
-    secrets = record.get("secrets", {})
-    files = container.secret_files
-    lost = {name for name in secrets if name not in files or not files[name].exists()}
-    if lost:
-        record["secrets"] = {name: value for name, value in secrets.items() if name not in lost}
+    if "secrets" in record:
+        record["secrets"] = {
+            name: digest
+            for name, digest in record["secrets"].items()
+            if container.files.get(secret_path(name), _NOWHERE).exists()
+        }
+    if "configs" in record:
+        record["configs"] = {path: _lines(container.files.get(path, _NOWHERE)) for path in record["configs"]}
     wanted_networks = [network["name"] for network in record.get("networks", ())]
     return {
         **record,
@@ -258,10 +264,18 @@ def _seen(container: Container) -> dict[str, Any]:
     }
 
 
+def _lines(file: Path) -> list[str]:
+    """The text of a config, by lines as a diff shows it; none where it is lost."""
+    try:
+        return file.read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return []
+
+
 def _life(found: Mapping[Slot, Found]) -> dict[str, Any]:
     """Whether the service runs, and what an interrupted run left."""
     states = [seen.survivor.state for seen in found.values() if seen.survivor]
-    life: dict[str, Any] = {"state": max(states, key=states.count) if states else "absent"}
+    life: dict[str, Any] = {"state": max(states, key=states.count) if states else _resting(found)["state"]}
     interrupted = [seen.interrupted for seen in found.values() if seen.interrupted]
     if interrupted:
         life["interrupted_replacement"] = ", ".join(interrupted)
@@ -275,7 +289,7 @@ def _gone(found: Mapping[Slot, Found], volumes: Sequence[str]) -> Outcome:
 
 
 def _resting(found: Mapping[Slot, Found]) -> dict[str, Any]:
-    return {"state": "stopped" if any(seen.survivor for seen in found.values()) else "absent"}
+    return {"state": "stopped" if any(seen.containers for seen in found.values()) else "absent"}
 
 
 def _observed(found: Mapping[Slot, Found]) -> dict[str, Any]:
@@ -286,12 +300,12 @@ def _observed(found: Mapping[Slot, Found]) -> dict[str, Any]:
     first, *others = kept.items()
     odd = {name: value for name, value in others if value != first[1]}
     interrupted = {key: value for key, value in _life(found).items() if key != "state"}
-    return {**first[1], **odd, **interrupted, "replicas": len(kept)}
+    return {**first[1], **({_UNLIKE: odd} if odd else {}), **interrupted, "replicas": len(kept)}
 
 
-def _wished(target: Mapping[str, Any], found: Mapping[Slot, Found], wanted: Sequence[int]) -> dict[str, Any]:
-    odd = {name: target for name in _observed(found) if name in {slot.name for slot in found}}
-    return {**target, **odd, "replicas": len(wanted)}
+def _wished(wanted: _Wanted, found: Mapping[Slot, Found]) -> dict[str, Any]:
+    odd = dict.fromkeys(_observed(found).get(_UNLIKE, ()), wanted.target)
+    return {**wanted.target, **({_UNLIKE: odd} if odd else {}), "replicas": wanted.description.replicas}
 
 
 def _exchanged(found: Mapping[Slot, Found]) -> tuple[dict[str, Any], dict[str, Any]]:

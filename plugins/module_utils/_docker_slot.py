@@ -7,6 +7,7 @@
     <slot>            the container that serves; <slot> is the service's name, or <name>.<n> from the second replica on
     <slot>.next       one that is to replace it, until it is ready and the old one has drained
     <slot>.previous   the one that it replaced, stopped: what a rollback returns to
+    <slot>.undone     the one that a rollback has taken out of service, until it is the previous one
 
 The names alone tell, after an interruption at any point, how far a replacement or a rollback had come. recover()
 ends it or undoes it.
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.llm.orchestrator.plugins.module_utils import _secrets as secret_files
+from ansible_collections.llm.orchestrator.plugins.module_utils import _container_files as container_files
 from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import canonical_json
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     LABEL_SERVICE,
@@ -36,7 +37,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
 
-_SLOT_NAME = re.compile(r"[^.]+(?:\.([0-9]+))?(?:\.(?:next|previous))?")
+_SLOT_NAME = re.compile(r"[^.]+(?:\.([0-9]+))?(?:\.(?:next|previous|undone))?")
 
 
 def slot_index(container_name: str) -> int:
@@ -52,10 +53,11 @@ class Found:
     current: Container | None
     candidate: Container | None
     previous: Container | None
+    undone: Container | None
 
     @property
     def containers(self) -> list[Container]:
-        return [container for container in (self.current, self.candidate, self.previous) if container]
+        return [one for one in (self.current, self.candidate, self.previous, self.undone) if one]
 
     @property
     def survivor(self) -> Container | None:
@@ -63,13 +65,14 @@ class Found:
         for heir in (self.candidate, self.previous):
             if heir and heir.is_serving:
                 return heir
-        return self.current
+        return self.current or self.undone
 
     @property
     def interrupted(self) -> str:
         """The container that tells of a replacement or rollback cut short, "" if there is none."""
-        if self.candidate:
-            return self.candidate.name
+        for left in (self.candidate, self.undone):
+            if left:
+                return left.name
         return self.previous.name if self.previous and self.previous.is_up else ""
 
 
@@ -80,9 +83,10 @@ class Slot:
         self.name = service if index == 1 else f"{service}.{index}"
         self._next = f"{self.name}.next"
         self._previous = f"{self.name}.previous"
+        self._undone = f"{self.name}.undone"
 
     def look(self) -> Found:
-        names = (self.name, self._next, self._previous)
+        names = (self.name, self._next, self._previous, self._undone)
         ours = {container.name: container for container in self._client.containers(self._service)}
         for name in names:
             if name not in ours and self._client.find(name):
@@ -95,6 +99,14 @@ class Slot:
     def recover(self, update: Update) -> Container | None:
         """Ends or undoes what was interrupted; returns the slot's container, which may be stopped."""
         found = self.look()
+        interrupted = bool(found.interrupted)
+        if found.undone:
+            # Cut short amid the exchange of names: ended, or its first step taken back and then all done again.
+            if found.current:
+                self._keep(found.undone)
+            else:
+                self._client.rename(found.undone, self.name)
+            found = self.look()
         current = found.current
         if current and current.status in ("dead", "removing"):
             self._client.remove(current.id)
@@ -115,34 +127,32 @@ class Slot:
             self._client.rename(found.previous, self.name)
             self._client.set_restart_policy(found.previous, _wanted_policy(found.previous))
             current = self._client.find(found.previous.id)
-        if found.interrupted and current and not self._current_state(current.id).is_up:
+        if interrupted and current and not self._current_state(current.id).is_up:
             # Not an error yet: what is made of this container now may well replace it.
             with suppress(EngineError):
                 self._client.start(current)
         return self._client.find(current.id) if current else None
 
-    def begin(
-        self, description: Description, record: Mapping[str, Any], old: Container | None, secrets_root: Path
-    ) -> Container:
-        """Starts the new container, beside the old one or after it has stopped."""
-        files = secret_files.write_secrets(secrets_root, self._service, description.secrets)
+    def create(self, description: Description, record: Mapping[str, Any], secrets_root: Path) -> Container:
+        """Makes the new container, with its files; it is not started."""
+        files = container_files.write_files(secrets_root, self._service, description.secrets, description.configs)
         container_id = self._client.create(description, self._next, canonical_json(record), files)
         if files:
-            secret_files.hand_over(files.values(), self._client.user_id(container_id))
-        return self._start(self._current_state(container_id), old, description.update)
+            container_files.hand_over(files.values(), self._client.user_id(container_id))
+        return self._current_state(container_id)
 
-    def begin_rollback(self, old: Container | None, update: Update) -> Container:
-        """Starts the previous container again, under its name: it is only lost once it is ready."""
+    def previous(self) -> Container:
+        """The container that a rollback starts again, under its name: the name is only lost once it is ready."""
         previous = self.look().previous
         if previous is None:
             raise EngineError(f"{self.name} has no release before this one to return to")
-        return self._start(previous, old, update)
+        return previous
 
-    def _start(self, new: Container, old: Container | None, update: Update) -> Container:
+    def start(self, new: Container, old: Container | None, update: Update) -> None:
+        """Starts a container that is to replace the old one, beside it or after it has stopped."""
         if old and update.order == "stop_first":
             self._client.stop(old, update.drain_timeout)
         self._client.start(new)
-        return new
 
     def await_serving(self, new: Container, update: Update) -> Container:
         """Returns the new container once it is ready and the gateway, if there is one, sends it requests."""
@@ -158,7 +168,7 @@ class Slot:
         if left and left.state == "running":
             self._client.stop(left, update.drain_timeout)
         if left and ready.name == self._previous:
-            self._client.rename(left, self._next)
+            self._client.rename(left, self._undone)
             self._client.rename(ready, self.name)
             self._keep(left)
         else:
@@ -178,8 +188,7 @@ class Slot:
             self._client.stop(new, update.drain_timeout)
             gone = "the previous container was stopped"
         else:
-            self._discard(self._next, update)
-            gone = "the new container was removed"
+            gone = "the new container was removed" if self._discard(self._next, update) else "nothing was started"
         if old is None:
             return f"{gone}, the service does not run"
         if old.state == "stopped":
@@ -194,14 +203,15 @@ class Slot:
             return f"{gone}, but the old one does not come back: {error}"
         return f"{gone}, the old one runs again"
 
-    def _discard(self, name: str, update: Update) -> None:
-        """Removes a container; one that the gateway may send requests to is drained first."""
+    def _discard(self, name: str, update: Update) -> bool:
+        """Removes a container if it is there; one that the gateway may send requests to is drained first."""
         container = self._client.find(name)
         if container is None:
-            return
+            return False
         if container.is_serving:
             self._client.stop(container, update.drain_timeout)
         self._client.remove(container.id)
+        return True
 
     def remove(self, drain_timeout: int | None) -> None:
         """Drains and removes all that there is of the slot."""

@@ -43,7 +43,8 @@ class Container:
     stop_timeout: int
     recorded: str
     recorded_update: str = ""
-    secret_files: Mapping[str, Path] = field(default_factory=dict)
+    # What it mounts from the host, by the paths in the container.
+    files: Mapping[str, Path] = field(default_factory=dict)
     network_ids: Mapping[str, str] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
 
@@ -107,4 +108,4 @@ class Engine(Protocol):
         """Returns the service to the containers that the present ones have replaced."""
 
     def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
-        """Removes the service's containers and secret files; the volumes that were made for it only if told to."""
+        """Removes the service's containers, secrets and configs; the volumes that were made for it only if told to."""

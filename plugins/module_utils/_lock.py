@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
-_FOLDER = Path("/run/lock")
+# Not /run/lock, where any user of the host could hold the lock.
+_FOLDER = Path("/run/llm-orchestrator")
 _PATIENCE = 900.0
 _POLL = 0.2
 
@@ -26,11 +27,13 @@ _POLL = 0.2
 @contextmanager
 def service_lock(service: str) -> Iterator[None]:
     """Holds the service's lock; the system frees it when this process ends, however it ends."""
-    path = _FOLDER / f"llm-orchestrator.{service}.lock"
+    path = _FOLDER / f"{service}.lock"
     try:
+        _FOLDER.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise EngineError(f"can't open the lock {path} ({error.strerror}), run as root") from error
+        hint = "run as root" if isinstance(error, PermissionError) else f"{_FOLDER} has to be a folder of root's"
+        raise EngineError(f"can't open the lock {path} ({error.strerror}), {hint}") from error
     try:
         _wait_for(descriptor, path)
         yield

@@ -31,7 +31,8 @@ attributes:
     description: Says what would be done and changes nothing.
   diff_mode:
     support: full
-    description: Shows what differs, field by field. Of a secret only a keyed fingerprint is shown.
+    description: >-
+      Shows what differs, field by field, and of a config line by line. Of a secret only a keyed fingerprint is shown.
   idempotent:
     support: partial
     details: O(state=restarted) restarts and O(state=rolled_back) goes back on every run.
@@ -49,7 +50,8 @@ options:
         description, behind the same gate. The present ones are kept in turn, so a second time returns to them.
       - V(stopped), V(restarted), V(rolled_back) and V(absent) act on the containers that are there and don't look
         at the description.
-      - V(absent) also removes the service's secret files. No state removes a volume unless O(remove_volumes) says so.
+      - V(absent) also removes the service's secrets and configs. No state removes a volume unless O(remove_volumes)
+        says so.
     type: str
     choices: [present, stopped, absent, restarted, rolled_back]
     default: present
@@ -61,7 +63,7 @@ options:
     default: false
   secrets_dir:
     description:
-      - Folder on the host that holds the secret files, for root only.
+      - Folder on the host that holds the files of O(secrets) and of O(configs), for root only.
     type: path
     default: /etc/llm-orchestrator/secrets
 seealso:
@@ -91,6 +93,9 @@ EXAMPLES = r"""
   llm.orchestrator.container_service:
     name: redis
     image: llm-orchestrator/redis:0.1.0
+    configs:
+      - path: /etc/llm-orchestrator/redis.conf
+        content: "{{ lookup('ansible.builtin.template', 'redis.conf.j2') }}"
     mounts:
       - {type: volume, source: llm-redis-data, target: /data}
     networks:

@@ -94,7 +94,8 @@ services:
       type: int
       sample: 0
     description:
-      description: The description that it was made from. Of a secret only a keyed fingerprint is shown.
+      description:
+        - The description that it was made from. Of a secret only a keyed fingerprint is shown, of a config its digest.
       returned: always
       type: dict
       sample: {image: "llm-orchestrator/redis:0.1.0", read_only: true, stop_timeout: 30}

@@ -134,7 +134,7 @@ def services(api: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) ->
     for service in made:
         for container in service.containers():
             api.remove_container(container["Id"], force=True)
-        Path(f"/run/lock/llm-orchestrator.{service.name}.lock").unlink(missing_ok=True)
+        Path(f"/run/llm-orchestrator/{service.name}.lock").unlink(missing_ok=True)
 
 
 @pytest.fixture

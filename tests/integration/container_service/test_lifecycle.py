@@ -272,6 +272,25 @@ def test_a_lost_secret_file_is_written_again(service: Any) -> None:
     assert service.execute("cat", "/run/secrets/password") == (0, PASSWORD["value"])
 
 
+def test_a_config_is_readable_by_the_containers_user_and_a_rollback_returns_to_it(service: Any) -> None:
+    def config(content: str) -> dict[str, Any]:
+        return {"configs": [{"path": "/etc/demo/demo.conf", "content": content}]}
+
+    service.ensure(**config("port 1\n"))
+    assert not service.ensure(**config("port 1\n"))["changed"]
+    assert service.execute("cat", "/etc/demo/demo.conf") == (0, "port 1")
+    assert service.execute("cat", "/etc/demo/demo.conf", user="10002")[0] != 0
+    assert service.execute("sh", "-c", "echo x > /etc/demo/demo.conf")[0] != 0
+    result = service.ensure(**config("port 2\n"))
+    assert result["diff"]["before"] == {"configs": {"/etc/demo/demo.conf": ["port 1", ""]}}
+    assert result["diff"]["after"] == {"configs": {"/etc/demo/demo.conf": ["port 2", ""]}}
+    assert service.info()["description"]["configs"]["/etc/demo/demo.conf"].startswith("sha256:")
+    service.ensure("rolled_back")
+    assert service.execute("cat", "/etc/demo/demo.conf") == (0, "port 1")
+    service.ensure("absent")
+    assert service.secret_files() == []
+
+
 def test_info_tells_what_runs(service: Any) -> None:
     service.ensure(secrets=[PASSWORD])
     container, info = service.container(), service.info()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,7 @@ class FakeDocker:
                 return container
         return None
 
-    def create(self, description: Description, name: str, recorded: str, secret_files: Mapping[str, Path]) -> str:
+    def create(self, description: Description, name: str, recorded: str, files: Mapping[str, Path]) -> str:
         assert self.find(name) is None, f"the name {name} is taken"
         self.created += 1
         container_id = f"id-{self.created}"
@@ -94,10 +95,14 @@ class FakeDocker:
             stop_timeout=description.stop_timeout,
             recorded=recorded,
             recorded_update=json.dumps(update_to_record(description.update)),
+            files=dict(files),
             network_ids=dict(self.networks),
         )
         self.called("create")
         return container_id
+
+    def user_id(self, container_id: str) -> int:
+        return os.getuid()
 
     def start(self, container: Container) -> None:
         status, health = "running", "healthy"
@@ -155,7 +160,9 @@ def describe(image: str, order: str = "start_first", **changes: Any) -> Descript
         "update": {**vars(DEFAULT_UPDATE), "order": order, "ready_timeout": 1},
         "networks": [{"name": "llm", "aliases": []}],
     }
-    lists = dict.fromkeys(("command", "ready_check", "secrets", "mounts", "ports", "group_add", "cap_add"), ())
+    lists = dict.fromkeys(
+        ("command", "ready_check", "secrets", "configs", "mounts", "ports", "group_add", "cap_add"), ()
+    )
     return parse_description({**params, **lists, "env": {}, "labels": {}, **changes})
 
 

@@ -21,6 +21,7 @@ PARAMS: dict[str, Any] = {
     "command": ["serve"],
     "env": {"B": "2", "A": "1"},
     "secrets": [{"name": "pw", "value": "hunter2"}],
+    "configs": [{"path": "/etc/demo.conf", "content": "port 1"}],
     "mounts": [
         {
             "type": "bind",
@@ -61,7 +62,8 @@ PARAMS: dict[str, Any] = {
 
 def body_of(**changes: Any) -> dict[str, Any]:
     description = parse_description({**PARAMS, **changes})
-    return container_body(description, '{"a":1}', {"pw": Path("/host/pw")})
+    files = {"/run/secrets/pw": Path("/host/pw"), "/etc/demo.conf": Path("/host/demo.conf")}
+    return container_body(description, '{"a":1}', files)
 
 
 def test_every_container_is_hardened() -> None:
@@ -98,6 +100,17 @@ def test_a_secret_is_a_mount_and_appears_nowhere_else() -> None:
         "ReadOnly": True,
     } in body["HostConfig"]["Mounts"]
     assert "hunter2" not in repr(body)
+
+
+def test_a_config_is_a_mount_that_only_can_be_read() -> None:
+    body = body_of()
+    assert {
+        "Type": "bind",
+        "Source": "/host/demo.conf",
+        "Target": "/etc/demo.conf",
+        "ReadOnly": True,
+    } in body["HostConfig"]["Mounts"]
+    assert "port 1" not in repr(body)
 
 
 def test_the_record_and_the_name_are_labels() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import Config, Description
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.fake_docker import (
@@ -232,6 +233,54 @@ def test_absent_removes_what_a_killed_run_left(
     assert engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False).changed
     assert docker.by_id == {}
     assert not engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False).changed
+
+
+def test_absent_says_so_where_only_a_previous_container_is_left(
+    docker: FakeDocker, engine: DockerEngine, present: Any, tmp_path: Path
+) -> None:
+    present(describe("demo:1"))
+    present(describe("demo:2"))
+    docker.remove("demo")
+    outcome = engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False)
+    assert (outcome.before, outcome.after) == ({"state": "stopped"}, {"state": "absent"})
+    assert docker.by_id == {}
+
+
+def test_a_service_may_have_the_name_of_an_option(docker: FakeDocker, present: Any) -> None:
+    service = replace(describe("demo:1"), name="image")
+    assert present(service).changed
+    assert not present(service).changed
+
+
+def test_a_config_that_differs_is_shown_by_lines_and_makes_another_container(docker: FakeDocker, present: Any) -> None:
+    def configured(content: str) -> Description:
+        return replace(describe("demo:1"), configs=(Config("/etc/demo.conf", content),))
+
+    present(configured("port 1\nlog on\n"))
+    first = the_one(docker)
+    assert not present(configured("port 1\nlog on\n")).changed
+    assert "log on" not in first.recorded
+    outcome = present(configured("port 2\nlog on\n"), check_mode=True)
+    assert outcome.before == {"configs": {"/etc/demo.conf": ["port 1", "log on", ""]}}
+    assert outcome.after == {"configs": {"/etc/demo.conf": ["port 2", "log on", ""]}}
+    present(configured("port 2\nlog on\n"))
+    assert the_one(docker).files["/etc/demo.conf"].read_text() == "port 2\nlog on\n"
+    assert first.files["/etc/demo.conf"].read_text() == "port 1\nlog on\n", "a rollback needs it"
+    present(describe("demo:1"))
+    assert not first.files["/etc/demo.conf"].exists()
+
+
+def test_a_config_that_was_lost_or_changed_on_the_host_is_written_again(docker: FakeDocker, present: Any) -> None:
+    service = replace(describe("demo:1"), configs=(Config("/etc/demo.conf", "port 1\n"),))
+    present(service)
+    file = the_one(docker).files["/etc/demo.conf"]
+    file.unlink()
+    assert present(service).before == {"configs": {"/etc/demo.conf": []}}
+    file = the_one(docker).files["/etc/demo.conf"]
+    file.chmod(0o600)
+    file.write_text("port 3\n")
+    assert present(service).before == {"configs": {"/etc/demo.conf": ["port 3", ""]}}
+    assert the_one(docker).files["/etc/demo.conf"].read_text() == "port 1\n"
 
 
 def test_stopped_stops_once_and_needs_no_container(docker: FakeDocker, engine: DockerEngine, present: Any) -> None:

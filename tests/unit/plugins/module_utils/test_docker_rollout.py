@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,7 +73,7 @@ def test_only_the_replica_that_differs_is_replaced_and_shown(docker: FakeDocker,
     docker.change(odd.id, image_id="sha256:0")
     before = {name: docker.find(name) for name in ("demo", "demo.3")}
     outcome = present(several("demo:1"))
-    assert outcome.before == {"demo.2": {"image_id": "sha256:0"}}
+    assert outcome.before == {"unlike_replicas": {"demo.2": {"image_id": "sha256:0"}}}
     assert {name: docker.find(name) for name in before} == before
     assert docker.find("demo.2") != odd
 
@@ -218,6 +219,37 @@ def test_a_rollback_that_fails_leaves_the_present_one_and_can_be_tried_again(
     assert the_one(docker).id == old.id
 
 
+def test_a_previous_container_that_does_not_start_is_not_said_to_be_removed(
+    docker: FakeDocker, engine: DockerEngine, present: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present(describe("demo:1"))
+    present(describe("demo:2"))
+
+    def refuse(container: Any) -> None:
+        raise EngineError("Docker can't start its container: no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(docker, "start", refuse)
+        with pytest.raises(EngineError, match="on device; the previous container was stopped, the old one runs on"):
+            engine.rolled_back("demo", check_mode=False)
+    engine.rolled_back("demo", check_mode=False)
+    assert the_one(docker).image == "demo:1"
+
+
+@pytest.mark.parametrize("calls", range(1, ROLLBACK_CALLS + 1))
+def test_absent_removes_what_a_killed_rollback_left(
+    docker: FakeDocker, engine: DockerEngine, present: Any, tmp_path: Path, calls: int
+) -> None:
+    present(describe("demo:1"))
+    present(describe("demo:2"))
+    docker.calls_left = calls
+    with pytest.raises(Killed):
+        engine.rolled_back("demo", check_mode=False)
+    docker.calls_left = 10**6
+    assert engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False).changed
+    assert docker.by_id == {}
+
+
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
 @pytest.mark.parametrize("calls", range(1, ROLLBACK_CALLS + 1))
 @pytest.mark.parametrize("again", ["demo:1", "demo:2"])
@@ -236,7 +268,10 @@ def test_a_rollback_killed_after_any_call_is_converged_by_the_next_run(
     assert (container.name, container.image, container.status) == ("demo", again, "running")
     assert docker.policies[container.id] == "unless-stopped"
     assert len(serving(docker)) == 1
-    assert len(docker.by_id) <= 2
+    kept = docker.find("demo.previous")
+    assert kept
+    assert {kept.image, container.image} == {"demo:1", "demo:2"}
+    assert len(docker.by_id) == 2
     assert not present(describe(again, order)).changed
     if order == "start_first":
         assert docker.was_always_up

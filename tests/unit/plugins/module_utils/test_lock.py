@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_one_run_at_a_time_for_a_service_and_the_next_after_it(folder: Path) -> None:
     with service_lock("demo"), service_lock("other"):
-        error = f"another run holds {folder}/llm-orchestrator.demo.lock, waited 0 s for it"
+        error = f"another run holds {folder}/demo.lock, waited 0 s for it"
         with pytest.raises(EngineError, match=error), service_lock("demo"):
             pass
     with service_lock("demo"):
@@ -29,7 +31,16 @@ def test_one_run_at_a_time_for_a_service_and_the_next_after_it(folder: Path) -> 
 
 
 def test_a_lock_that_can_not_be_opened_says_who_may(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(_lock, "_FOLDER", folder / "missing")
-    error = r"can't open the lock .*/missing/llm-orchestrator\.demo\.lock \(No such file or directory\), run as root"
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        error = rf"can't open the lock {folder}/demo\.lock \(Permission denied\), run as root"
+        with pytest.raises(EngineError, match=error), service_lock("demo"):
+            pass
+    (folder / "file").touch()
+    monkeypatch.setattr(_lock, "_FOLDER", folder / "file")
+    error = r"can't open the lock .*/file/demo\.lock \(File exists\), .*/file has to be a folder of root's"
     with pytest.raises(EngineError, match=error), service_lock("demo"):
         pass

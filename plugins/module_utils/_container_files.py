@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Secrets as files on the host: one folder for each container, readable by its user alone.
+"""Secrets and configs as files on the host: one folder for each container, readable by its user alone.
 
-    <root>/.key                         the key of the digests, made once, for root only
+    <root>/.key                         the key of the secrets' digests, made once, for root only
     <root>/<service>/<random>/<secret>  mounted at /run/secrets/<secret>
+    <root>/<service>/<random>/<path>    a config, with %2F for each slash, mounted at <path>
 
-A folder is written before its container starts and never changed after: a running container keeps the
-secrets that it was started with. A folder that no container mounts any more is removed.
+A folder is written before its container starts and never changed after: a container keeps what it was started
+with, also when a rollback starts it again. A folder that no container mounts any more is removed.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import secrets as random
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
-from ansible_collections.llm.orchestrator.plugins.module_utils._description import Secret
+from ansible_collections.llm.orchestrator.plugins.module_utils._description import Config, Secret
 
 _KEY_BYTES = 32
 _DIGEST_DIGITS = 32
@@ -53,17 +55,21 @@ def digest(key: bytes, secret: Secret) -> str:
     return hmac.new(key, text, hashlib.sha256).hexdigest()[:_DIGEST_DIGITS]
 
 
-def write_secrets(root: Path, service: str, secrets: Sequence[Secret]) -> dict[str, Path]:
-    """A new folder with a file for each secret, still root's; returns the files by secret name."""
-    if not secrets:
+def write_files(root: Path, service: str, secrets: Sequence[Secret], configs: Sequence[Config]) -> dict[str, Path]:
+    """A new folder with a file for each secret and config, still root's; returned by paths in the container."""
+    if not secrets and not configs:
         return {}
     home = root / service
     _make_private(home)
     folder = home / random.token_hex(8)
     folder.mkdir(mode=0o700)
-    files = {secret.name: folder / secret.name for secret in secrets}
+    files = {}
     for secret in secrets:
-        _write(files[secret.name], secret.value.encode(), mode=0o400)
+        files[secret.path] = folder / secret.name
+        _write(files[secret.path], secret.value.encode(), mode=0o400)
+    for config in configs:
+        files[config.path] = folder / quote(config.path, safe="")
+        _write(files[config.path], config.content.encode(), mode=0o400)
     _sync(folder)
     _sync(home)
     return files
