@@ -239,7 +239,10 @@ def _parse_text(value: Any, what: str) -> str:
 
 def _parse_env(env: Mapping[str, Any]) -> dict[str, str]:
     for name in env:
-        _require(bool(_ENV_NAME.fullmatch(name)), f"env: '{name}' can't name an environment variable")
+        _require(
+            bool(_ENV_NAME.fullmatch(name)),
+            f"env: '{name}' can't name a variable, use letters, digits, '_', '.' and '-', a letter or '_' first",
+        )
     return {name: _parse_text(value, f"env.{name}") for name, value in env.items()}
 
 
@@ -252,8 +255,12 @@ def _parse_labels(labels: Mapping[str, Any]) -> dict[str, str]:
 def _parse_secrets(secrets: Sequence[Mapping[str, Any]]) -> tuple[Secret, ...]:
     for secret in secrets:
         name = secret["name"]
-        _require(bool(_SECRET_NAME.fullmatch(name)), f"secrets: '{name}' can't name a secret's file")
-        _require(bool(secret["value"]), f"secrets: the value of '{name}' is empty")
+        _require(
+            bool(_SECRET_NAME.fullmatch(name)),
+            f"secrets: '{name}' can't name a file, "
+            "use up to 128 letters, digits, '_', '.' and '-', a letter, digit or '_' first",
+        )
+        _require(bool(secret["value"]), f"secrets: the value of '{name}' is empty, give one or leave the secret out")
     _require_unique([secret["name"] for secret in secrets], "secrets")
     return tuple(Secret(name=secret["name"], value=secret["value"]) for secret in secrets)
 
@@ -375,7 +382,7 @@ def _check_across(description: Description) -> None:
     _require_unique([config.path for config in description.configs], "configs")
     for path in {config.path for config in description.configs} & {mount.target for mount in description.mounts}:
         _require(False, f"configs: '{path}': mounts has the same target, leave one of them out")
-    _require_unique([(port.address, port.host, port.protocol) for port in description.ports], "ports")
+    _require_unique([f"{port.address}:{port.host}/{port.protocol}" for port in description.ports], "ports")
     _require(not description.ports or bool(description.networks), "ports: publishing a port needs a network")
     _require(
         not description.ports or description.update.order == "stop_first",
