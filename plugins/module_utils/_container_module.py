@@ -21,6 +21,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     Container,
     Engine,
     EngineError,
+    unusable_file,
 )
 
 
@@ -138,7 +139,7 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], 
     except EngineError as error:
         module.fail_json(msg=f"{what}: {error}", log=error.log)
     except OSError as error:
-        module.fail_json(msg=f"{what}: can't use {error.filename} ({error.strerror})")
+        module.fail_json(msg=f"{what}: {unusable_file(error)}")
     module.exit_json(**result)
 
 

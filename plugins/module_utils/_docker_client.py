@@ -130,7 +130,7 @@ class DockerClient:
         raise EngineError(f"its image has no user '{user}', give user as a number such as 10001")
 
     def start(self, container: Container) -> None:
-        with self._explained("start its container"):
+        with self._explained("start its container", container):
             if container.status == "paused":
                 self._api.unpause(container.id)
             else:
@@ -142,7 +142,7 @@ class DockerClient:
             self._api.stop(container.id, timeout=container.stop_timeout if timeout is None else timeout)
 
     def restart(self, container: Container) -> None:
-        with self._explained("restart its container"):
+        with self._explained("restart its container", container):
             self._api.restart(container.id, timeout=container.stop_timeout)
 
     def rename(self, container: Container, name: str) -> None:
@@ -164,11 +164,15 @@ class DockerClient:
         return text.decode(errors="replace").splitlines()[-count:]
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
+    def _explained(self, doing: str, container: Container | None = None) -> Iterator[None]:
         try:
             yield
         except docker.errors.APIError as error:
-            raise EngineError(_explain(str(error.explanation or error), doing)) from error
+            said = str(error.explanation or error)
+            # The Engine names a network that is gone by its ID, which tells a person nothing.
+            for name, network_id in container.network_ids.items() if container else ():
+                said = said.replace(network_id or name, name)
+            raise EngineError(_explain(said, doing)) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineError(
                 f"Docker at {self._host} does not answer ({_one_line(str(error))}), "

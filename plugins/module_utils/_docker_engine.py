@@ -37,6 +37,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     Container,
     EngineError,
     Outcome,
+    unusable_file,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._lock import service_lock
 
@@ -197,8 +198,9 @@ class DockerEngine:
                 step.slot.start(step.new, step.old, update)
             ready = [(step, step.slot.await_serving(step.new, update)) for step in batch if step.new]
         except (EngineError, OSError) as error:
+            cause = error if isinstance(error, EngineError) else unusable_file(error)
             outlook = ", ".join(step.slot.undo(step.new, step.old, update) for step in batch)
-            raise EngineError(f"{error}; {outlook}", getattr(error, "log", ())) from error
+            raise EngineError(f"{cause}; {outlook}", cause.log) from error
         for step, new in ready:
             step.slot.promote(new, step.old, update)
 

@@ -23,6 +23,10 @@ class EngineError(Exception):
         self.log = list(log)
 
 
+def unusable_file(error: OSError) -> EngineError:
+    return EngineError(f"can't use {error.filename} ({error.strerror})")
+
+
 @dataclass(frozen=True)
 class Container:
     """A container as it was a moment ago."""

@@ -145,7 +145,9 @@ def test_a_container_of_other_make_is_refused_and_left_alone(service: Any, api: 
     try:
         for state in ("present", "stopped", "restarted", "absent"):
             result = service.refuse(state)
-            assert f"a container '{service.name}' exists that was made by other means" in result["msg"]
+            label = f"(it lacks the label llm.orchestrator.service={service.name})"
+            refusal = f"a container '{service.name}' exists that was made by other means {label}"
+            assert f"{refusal}, rename or remove it first" in result["msg"]
         assert api.inspect_container(other)["State"]["Status"] == "created"
     finally:
         api.remove_container(other)
@@ -157,6 +159,20 @@ def test_a_missing_network_is_told(service: Any) -> None:
     assert service.containers() == []
 
 
+def test_a_network_that_is_gone_is_told_by_its_name(service: Any, api: docker.APIClient) -> None:
+    name = f"{service.name}-net"
+    network = api.create_network(name)["Id"]
+    try:
+        service.ensure(networks=[{"name": name}], env={"RELEASE": "1"})
+        service.ensure(networks=[{"name": name}], env={"RELEASE": "2"})
+        service.ensure("stopped")
+    finally:
+        # All the service's containers are down, so that the network can go.
+        api.remove_network(network)
+    for state in ("restarted", "rolled_back"):
+        assert f": its network {name} is gone, run state=present again" in service.refuse(state)["msg"]
+
+
 def test_check_mode_takes_what_earlier_tasks_would_have_made(service: Any) -> None:
     assert service.ensure(check=True, image="cs-it-later:1", networks=[{"name": "cs-it-later"}])["changed"]
 
@@ -164,7 +180,8 @@ def test_check_mode_takes_what_earlier_tasks_would_have_made(service: Any) -> No
 def test_a_missing_bind_source_is_told(service: Any) -> None:
     mounts = [{"type": "bind", "source": "/no/such/folder", "target": "/data"}]
     result = service.refuse(mounts=mounts)
-    assert "the mount's source /no/such/folder is not on this host, create it first" in result["msg"]
+    cause = "the mount's source /no/such/folder is not on this host, create it first"
+    assert result["msg"].endswith(f": {cause}; nothing was started, the service does not run")
 
 
 def test_a_port_in_use_is_told(service: Any, network: str) -> None:
@@ -190,7 +207,8 @@ def test_a_port_of_another_container_is_told(
         "update": {"order": "stop_first"},
     }
     services().ensure(**options)
-    assert f"port 127.0.0.1:{free_port} is in use on this host" in service.refuse(**options)["msg"]
+    message = f"port 127.0.0.1:{free_port} is in use on this host, free it or publish another"
+    assert message in service.refuse(**options)["msg"]
 
 
 def test_a_user_that_the_image_lacks_is_told(service: Any) -> None:
@@ -200,7 +218,8 @@ def test_a_user_that_the_image_lacks_is_told(service: Any) -> None:
 
 
 def test_an_engine_that_offers_no_gpu_is_told(service: Any) -> None:
-    assert "this host's engine offers no GPU" in service.refuse(gpus="all")["msg"]
+    message = "this host's engine offers no GPU, install the NVIDIA Container Toolkit or leave gpus out"
+    assert message in service.refuse(gpus="all")["msg"]
 
 
 def test_an_unreachable_engine_is_told(service: Any) -> None:
@@ -221,18 +240,28 @@ def test_a_missing_docker_package_is_told(service: Any, tmp_path: Path) -> None:
 def test_a_secrets_folder_that_cannot_be_written_is_told(service: Any, tmp_path: Path) -> None:
     service.ensure()
     (tmp_path / "file").touch()
-    secret = {"name": "pw", "value": "correct-horse"}
-    result = service.refuse(secrets=[secret], secrets_dir=str(tmp_path / "file" / "secrets"))
-    assert f"can't use {tmp_path}/file/secrets" in result["msg"]
+    folder = tmp_path / "file" / "secrets"
+    result = service.refuse(secrets=[{"name": "pw", "value": "correct-horse"}], secrets_dir=str(folder))
+    assert result["msg"].endswith(f": can't use {folder} (Not a directory)")
+    result = service.refuse(configs=[{"path": "/etc/demo.conf", "content": "port 1"}], secrets_dir=str(folder))
+    cause = f"can't use {folder / service.name} (Not a directory)"
+    assert result["msg"].endswith(f": {cause}; nothing was started, the old one runs on")
     assert service.container()["State"]["Running"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resources": {"memory": "lots"}}, "resources.memory: 'lots' is not a size"),
-        ({"name": "Bad_Name"}, "name: 'Bad_Name' can't name a service"),
-        ({"ports": [{"host": 70000, "container": 80}]}, "ports: host port 70000 is not between"),
+        ({"image": ""}, "image: state 'present' needs the image to run"),
+        (
+            {"resources": {"memory": "lots"}},
+            "resources.memory: 'lots' is not a size, give a whole number and a unit of k, m, g or t, such as 512m",
+        ),
+        (
+            {"name": "Bad_Name"},
+            "name: 'Bad_Name' can't name a service, use up to 63 lower-case letters, digits and inner hyphens",
+        ),
+        ({"ports": [{"host": 70000, "container": 80}]}, "ports: host port 70000 is not between 1 and 65535"),
     ],
 )
 def test_a_broken_description_is_told_before_the_engine_is_asked(
@@ -242,8 +271,14 @@ def test_a_broken_description_is_told_before_the_engine_is_asked(
     assert message in result["msg"]
 
 
+def test_an_image_left_out_is_told_by_ansible_itself(service: Any) -> None:
+    result = service.run("container_service", {"name": service.name, "state": "present"})
+    assert result["failed"]
+    assert result["msg"] == "state is present but all of the following are missing: image"
+
+
 def test_a_restart_without_a_container_is_told(service: Any) -> None:
-    assert "it has no container to restart" in service.refuse("restarted")["msg"]
+    assert "it has no container to restart, run state=present first" in service.refuse("restarted")["msg"]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:

@@ -44,7 +44,8 @@ def test_a_rollback_returns_to_the_release_before_with_its_secret(service: Any) 
 
 def test_without_a_release_before_a_rollback_is_refused(service: Any) -> None:
     service.ensure()
-    assert f"{service.name} has no release before this one to return to" in service.refuse("rolled_back")["msg"]
+    message = service.refuse("rolled_back")["msg"]
+    assert message.endswith(f"{service.name} has no release before this one to return to, run state=present instead")
 
 
 def test_replicas_share_the_services_name_and_are_replaced_and_removed(service: Any, network: str) -> None:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
+import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils import _container_files
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import Config, Secret
 
@@ -67,6 +70,16 @@ def test_a_second_writing_leaves_the_first_files_alone(tmp_path: Path) -> None:
     second = _container_files.write_files(tmp_path, "redis", [Secret("password", "new")], [])["/run/secrets/password"]
     assert first != second
     assert first.read_text() == PASSWORD.value
+
+
+def test_a_full_disk_is_told_with_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        _container_files.write_files(tmp_path, "redis", [PASSWORD], [])
+    assert Path(caught.value.filename).name == PASSWORD.name
 
 
 def test_no_secrets_make_no_folder(tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def test_a_name_that_dns_refuses_is_refused(name: str) -> None:
         ),
         (
             {"secrets": [{"name": "../x", "value": "v"}]},
-            "secrets: '../x' can't name a file, use up to 128 letters, digits, '_', '.' and '-', a letter, digit or '_' first",
+            "secrets: '../x' can't name a file, "
+            "use up to 128 letters, digits, '_', '.' and '-', a letter, digit or '_' first",
         ),
         (
             {"secrets": [{"name": "x", "value": ""}]},

@@ -83,8 +83,10 @@ def test_a_bad_release_leaves_the_old_one_running(
 
 
 def test_a_bad_first_release_is_removed(docker: FakeDocker, present: Any) -> None:
-    with pytest.raises(EngineError, match=r"exited with code 1.*the service does not run"):
+    with pytest.raises(EngineError) as caught:
         present(describe("crashing:1"))
+    outlook = "the new container was removed, the service does not run"
+    assert str(caught.value) == f"its container exited with code 1; {outlook}"
     assert docker.by_id == {}
 
 
@@ -215,8 +217,12 @@ def test_another_ones_container_of_that_name_is_never_touched(
         lambda: engine.restarted("demo", check_mode=False),
         lambda: engine.absent("demo", tmp_path, remove_volumes=False, check_mode=False),
     ):
-        with pytest.raises(EngineError, match="a container 'demo' exists that was made by other means"):
+        with pytest.raises(EngineError) as caught:
             act()
+        assert str(caught.value) == (
+            "a container 'demo' exists that was made by other means "
+            "(it lacks the label llm.orchestrator.service=demo), rename or remove it first"
+        )
     assert the_one(docker) == foreign
     assert docker.calls == calls
 
@@ -296,7 +302,7 @@ def test_stopped_stops_once_and_needs_no_container(docker: FakeDocker, engine: D
 def test_restarted_restarts_each_time_and_needs_a_container(
     docker: FakeDocker, engine: DockerEngine, present: Any
 ) -> None:
-    with pytest.raises(EngineError, match="no container to restart"):
+    with pytest.raises(EngineError, match="it has no container to restart, run state=present first"):
         engine.restarted("demo", check_mode=False)
     present(describe("demo:1"))
     assert engine.restarted("demo", check_mode=True).changed

@@ -15,6 +15,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.fake_docker import (
+    REPLACEMENT_CALLS,
     ROLLBACK_CALLS,
     FakeDocker,
     Killed,
@@ -136,6 +137,45 @@ def test_a_release_that_fails_after_the_old_one_stopped_tells_what_became_of_tha
         present(describe("never-healthy:1", "stop_first"))
 
 
+@pytest.mark.parametrize("order", ["start_first", "stop_first"])
+def test_a_bad_release_of_a_service_that_was_stopped_leaves_it_so(
+    docker: FakeDocker, engine: DockerEngine, present: Any, order: str
+) -> None:
+    present(describe("demo:1", order))
+    engine.stopped("demo", check_mode=False)
+    with pytest.raises(EngineError) as caught:
+        present(describe("crashing:1", order))
+    outlook = "the new container was removed, the old one is kept and does not run, as before"
+    assert str(caught.value) == f"its container exited with code 1; {outlook}"
+    assert (the_one(docker).image, the_one(docker).state) == ("demo:1", "stopped")
+
+
+@pytest.mark.parametrize("order", ["start_first", "stop_first"])
+def test_where_the_engine_makes_no_container_nothing_was_started(
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    def refuse(*_arguments: Any) -> str:
+        raise EngineError("Docker can't create its container: no space left on device")
+
+    create = docker.create
+    for there, outlook in ((False, "the service does not run"), (True, "the old one runs on")):
+        if there:
+            monkeypatch.setattr(docker, "create", create)
+            present(describe("demo:1", order))
+        monkeypatch.setattr(docker, "create", refuse)
+        with pytest.raises(EngineError) as caught:
+            present(describe("demo:2", order))
+        assert str(caught.value).endswith(f": no space left on device; nothing was started, {outlook}")
+
+
+def test_a_folder_that_can_not_hold_the_files_is_named(present: Any, tmp_path: Path) -> None:
+    (tmp_path / "secrets").touch()
+    with pytest.raises(EngineError) as caught:
+        present(describe("demo:1", configs=[{"path": "/etc/demo.conf", "content": "port 1"}]))
+    outlook = "nothing was started, the service does not run"
+    assert str(caught.value) == f"can't use {tmp_path}/secrets/demo (Not a directory); {outlook}"
+
+
 def test_a_container_that_someone_removes_meanwhile_is_named(
     docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,11 +225,12 @@ def test_without_a_release_before_there_is_no_rollback(
     docker: FakeDocker, engine: DockerEngine, present: Any, check_mode: bool
 ) -> None:
     present(describe("demo:1"))
-    with pytest.raises(EngineError, match="demo has no release before this one"):
+    refusal = "has no release before this one to return to, run state=present instead"
+    with pytest.raises(EngineError, match=f"demo {refusal}"):
         engine.rolled_back("demo", check_mode)
     present(describe("demo:2"))
     present(several("demo:2", replicas=2))
-    with pytest.raises(EngineError, match=r"demo\.2 has no release before this one"):
+    with pytest.raises(EngineError, match=rf"demo\.2 {refusal}"):
         engine.rolled_back("demo", check_mode)
     assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:2"}
 
@@ -234,6 +275,24 @@ def test_a_previous_container_that_does_not_start_is_not_said_to_be_removed(
             engine.rolled_back("demo", check_mode=False)
     engine.rolled_back("demo", check_mode=False)
     assert the_one(docker).image == "demo:1"
+
+
+def test_a_rollback_has_none_to_return_to_where_the_release_before_had_to_come_back(
+    docker: FakeDocker, engine: DockerEngine, present: Any
+) -> None:
+    present(describe("demo:1"))
+    docker.calls_left = REPLACEMENT_CALLS - 1
+    with pytest.raises(Killed):
+        present(describe("demo:2"))
+    docker.calls_left = 10**6
+    failed = docker.find("demo.next")
+    assert failed
+    docker.change(failed.id, status="exited")
+    with pytest.raises(EngineError) as caught:
+        engine.rolled_back("demo", check_mode=False)
+    outlook = "nothing was started, the old one runs on"
+    assert str(caught.value) == f"demo has no release before this one to return to; {outlook}"
+    assert serving(docker) == {"demo": "demo:1"}
 
 
 @pytest.mark.parametrize("calls", range(1, ROLLBACK_CALLS + 1))
