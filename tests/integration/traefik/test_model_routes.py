@@ -112,8 +112,17 @@ def test_a_canary_gets_its_share_and_without_it_all_goes_to_the_first(model: Any
         ({"traefik_model_path_prefix": "model"}, "traefik_model_path_prefix is 'model'"),
         ({"traefik_model_middlewares": ["limits"]}, "give a path such as /api/model and names such as api-limits@file"),
         ({"traefik_tls": "on"}, "traefik_tls is 'on'; it must be off, acme, certificate or self_signed"),
-        ({"traefik_tls": "self_signed", "traefik_tls_port": 0}, "traefik_tls_port is 0; it must be 1 to 65535"),
-        ({"traefik_tls": "self_signed", "traefik_tls_names": []}, "traefik_tls_names is []; give the names"),
+        *(
+            (
+                {"traefik_tls": "self_signed", "traefik_tls_port": port, "traefik_port": 8080},
+                f"traefik_tls_port is {port}; it must be 1 to 65535 and not traefik_port, which redirects to it",
+            )
+            for port in (0, 65536, 8080)
+        ),
+        (
+            {"traefik_tls": "self_signed", "traefik_tls_names": []},
+            "traefik_tls_names is []; give the names and addresses that clients use",
+        ),
     ],
 )
 def test_a_wrong_setting_of_a_route_is_refused_before_anything_changes(

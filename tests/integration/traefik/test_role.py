@@ -26,16 +26,30 @@ def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: 
     for kind, (content, named) in cases.items():
         file = gateway.place / f"{kind}.yml"
         file.write_text(content)
-        with pytest.raises(docker.errors.ContainerError) as caught:
-            gateway.engine.containers.run(
-                "llm-orchestrator/traefik:0.1.0",
-                [kind, "/check.yml"],
-                entrypoint="traefik-check",
-                volumes=[f"{file}:/check.yml:ro"],
-                network_mode="none",
-                remove=True,
-            )
-        assert named in str(caught.value)
+        assert named in check(gateway, kind, file)
+
+
+def test_a_traefik_that_ends_without_a_word_about_the_file_is_quoted(gateway: Any) -> None:
+    file, stand_in = gateway.place / "dynamic.yml", gateway.place / "traefik-that-ends"
+    file.write_text("http: {middlewares: {limit: {rateLimit: {average: 1}}}}")
+    stand_in.write_text("#!/bin/sh\necho starting\necho out of memory\n")
+    stand_in.chmod(0o755)
+    message = check(gateway, "dynamic", file, f"{stand_in}:/usr/local/bin/traefik:ro")
+    assert "Traefik did not take it over, its last words: out of memory" in message
+
+
+def check(gateway: Any, kind: str, file: Path, *mounts: str) -> str:
+    """What the image says of a configuration file that Traefik would not take."""
+    with pytest.raises(docker.errors.ContainerError) as caught:
+        gateway.engine.containers.run(
+            "llm-orchestrator/traefik:0.1.0",
+            [kind, "/check.yml"],
+            entrypoint="traefik-check",
+            volumes=[f"{file}:/check.yml:ro", *mounts],
+            network_mode="none",
+            remove=True,
+        )
+    return str(caught.value)
 
 
 def test_both_containers_are_hardened_and_only_the_filter_has_the_socket(gateway: Any) -> None:
@@ -82,14 +96,15 @@ def test_another_password_replaces_the_old_one_and_is_shown_nowhere(gateway: Any
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (owner, mode)
 
 
-def test_a_port_in_use_is_refused_with_the_name_of_its_holder(gateway: Any) -> None:
+@pytest.mark.parametrize(("option", "tls"), [("traefik_port", "off"), ("traefik_tls_port", "self_signed")])
+def test_a_port_in_use_is_refused_with_the_name_of_its_holder(gateway: Any, option: str, tls: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        message = gateway.refused(traefik_port=port)
+        message = gateway.refused(traefik_tls=tls, **{option: port})
     assert f"Port {port} on 127.0.0.1 is in use by" in message
-    assert f"(process {os.getpid()}); stop that, or set traefik_port to a free one" in message
+    assert f"(process {os.getpid()}); stop that, or set {option} to a free one" in message
 
 
 def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> None:
@@ -101,13 +116,31 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
     ("variables", "message"),
     [
         ({"traefik_engine": "podman"}, "traefik_engine is 'podman'; this version runs containers with docker only"),
-        ({"traefik_port": 70000}, "traefik_port 70000; give an address of this host"),
-        ({"traefik_address": "example.org"}, "traefik_address is 'example.org'"),
-        ({"traefik_address": "192.0.2.1"}, "Can't listen on 192.0.2.1 port"),
+        (
+            {"traefik_address": "example.org", "traefik_port": 70000},
+            "traefik_address is 'example.org' and traefik_port 70000; give an address of this host such as 127.0.0.1 "
+            "(0.0.0.0: all of them), and a port of 1 to 65535",
+        ),
+        ({"traefik_address": "example.org"}, "traefik_address is 'example.org' and traefik_port"),
+        ({"traefik_port": 70000}, "traefik_address is '127.0.0.1' and traefik_port 70000; give an address"),
+        (
+            {"traefik_address": "192.0.2.1", "traefik_port": 8080},
+            "Can't listen on 192.0.2.1 port 8080 (Cannot assign requested address",
+        ),
+        (
+            {"traefik_address": "192.0.2.1"},
+            "; set traefik_address to an address of this host, or to 0.0.0.0 for all of them",
+        ),
         ({"traefik_max_in_flight": 0}, "traefik_max_in_flight is 0; it must be 1 or more"),
         ({"traefik_max_body_bytes": -1}, "traefik_max_body_bytes is -1; it must be 0 or more"),
-        ({"traefik_admin_password": "short"}, "traefik_admin_password must be 12 to 72 printable ASCII"),
-        ({"traefik_trusted_proxies": ["proxy.local"]}, "traefik_trusted_proxies names 'proxy.local'"),
+        (
+            {"traefik_admin_password": "short"},
+            "traefik_admin_password must be 12 to 72 printable ASCII characters without",
+        ),
+        (
+            {"traefik_trusted_proxies": ["proxy.local"]},
+            "traefik_trusted_proxies names 'proxy.local'; give addresses or networks such as 10.0.0.5 or 10.1.0.0/16",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_changes(
