@@ -223,9 +223,13 @@ def test_an_engine_that_offers_no_gpu_is_told(service: Any) -> None:
 
 
 def test_an_unreachable_engine_is_told(service: Any) -> None:
-    result = service.refuse(docker_host="unix:///no/such/docker.sock")
-    assert "Docker at unix:///no/such/docker.sock does not answer" in result["msg"]
+    host = "unix:///no/such/docker.sock"
+    result = service.refuse(docker_host=host)
+    assert f"Docker at {host} does not answer" in result["msg"]
     assert result["msg"].endswith("check that it runs and that this user may use it")
+    asked = service.run("container_service_info", {"docker_host": host})
+    assert asked["failed"]
+    assert asked["msg"].startswith(f"services: Docker at {host} does not answer (")
 
 
 def test_a_missing_docker_package_is_told(service: Any, tmp_path: Path) -> None:
