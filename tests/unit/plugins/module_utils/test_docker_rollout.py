@@ -136,6 +136,29 @@ def test_a_release_that_fails_after_the_old_one_stopped_tells_what_became_of_tha
         present(describe("never-healthy:1", "stop_first"))
 
 
+def test_a_release_that_fails_where_the_service_was_stopped_leaves_it_stopped(docker: FakeDocker, present: Any) -> None:
+    present(describe("demo:1"))
+    docker.stop(the_one(docker))
+    with pytest.raises(
+        EngineError, match="the new container was removed, the old one is kept and does not run, as before"
+    ):
+        present(describe("crashing:1"))
+    assert the_one(docker).status == "exited"
+
+
+def test_a_container_that_can_not_be_made_leaves_the_old_one_alone(
+    docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present(describe("demo:1"))
+
+    def refuse(*_arguments: Any) -> str:
+        raise EngineError("its network llm is gone, run state=present again")
+
+    monkeypatch.setattr(docker, "create", refuse)
+    with pytest.raises(EngineError, match="run state=present again; nothing was started, the old one runs on"):
+        present(describe("demo:2"))
+
+
 def test_a_container_that_someone_removes_meanwhile_is_named(
     docker: FakeDocker, present: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
