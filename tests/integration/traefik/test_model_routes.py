@@ -113,6 +113,10 @@ def test_a_canary_gets_its_share_and_without_it_all_goes_to_the_first(model: Any
         ({"traefik_model_middlewares": ["limits"]}, "give a path such as /api/model and names such as api-limits@file"),
         ({"traefik_tls": "on"}, "traefik_tls is 'on'; it must be off, acme, certificate or self_signed"),
         ({"traefik_tls": "self_signed", "traefik_tls_port": 0}, "traefik_tls_port is 0; it must be 1 to 65535"),
+        (
+            {"traefik_tls": "self_signed", "traefik_port": 8443, "traefik_tls_port": 8443},
+            "traefik_tls_port is 8443; it must be 1 to 65535 and not traefik_port, which redirects to it",
+        ),
         ({"traefik_tls": "self_signed", "traefik_tls_names": []}, "traefik_tls_names is []; give the names"),
     ],
 )

@@ -19,11 +19,13 @@ pytestmark = pytest.mark.docker
 
 
 def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: Any) -> None:
-    cases = {
-        "static": ("entryPoints: {web: {adress: ':80'}}", "adress"),
-        "dynamic": ("http: {middlewares: {limit: {ratelimt: {}}}}", "ratelimt"),
-    }
-    for kind, (content, named) in cases.items():
+    cases = (
+        ("static", "entryPoints: {web: {adress: ':80'}}", "adress", None),
+        ("dynamic", "http: {middlewares: {limit: {ratelimt: {}}}}", "ratelimt", None),
+        # Too few threads for Traefik itself.
+        ("dynamic", "http: {}", "Traefik did not take it over, its last words:", 4),
+    )
+    for kind, content, named, pids in cases:
         file = gateway.place / f"{kind}.yml"
         file.write_text(content)
         with pytest.raises(docker.errors.ContainerError) as caught:
@@ -33,6 +35,7 @@ def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: 
                 entrypoint="traefik-check",
                 volumes=[f"{file}:/check.yml:ro"],
                 network_mode="none",
+                pids_limit=pids,
                 remove=True,
             )
         assert named in str(caught.value)
