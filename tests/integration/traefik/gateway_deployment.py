@@ -60,6 +60,25 @@ class Gateway:
     def password(self) -> str:
         return (self.place / "etc/admin_password").read_text().strip()
 
+    @property
+    def folder(self) -> Path:
+        """The configuration of the container that runs, on the host."""
+        mounts = self.engine.containers.get(self.name).attrs["Mounts"]
+        (source,) = (mount["Source"] for mount in mounts if mount["Destination"] == "/etc/traefik")
+        return Path(source)
+
+    def roll_back(self) -> None:
+        """What the playbook rollback does."""
+        done = self.ansible(
+            "ansible",
+            "localhost",
+            "-m",
+            "llm.orchestrator.container_service",
+            "-a",
+            f"name={self.name} state=rolled_back",
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def client(self, password: str | None = None) -> httpx.Client:
         auth = httpx.BasicAuth("admin", password) if password else None
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", auth=auth, trust_env=False, timeout=30)
@@ -121,10 +140,12 @@ class Gateway:
             "__traefik_constraints": f"Label(`gateway-test`, `{self.name}`)",
         }
         (self.place / "vars.yml").write_text(yaml.safe_dump(scratch | self.variables | variables))
-        playbook = str(Path(sys.executable).with_name("ansible-playbook"))
+        return self.ansible("ansible-playbook", str(self.place / "play.yml"), "-e", f"@{self.place}/vars.yml", *options)
+
+    def ansible(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         collections = ":".join(entry for entry in sys.path if Path(entry, "ansible_collections").is_dir())
         return subprocess.run(
-            [playbook, str(self.place / "play.yml"), "-e", f"@{self.place}/vars.yml", *options],
+            [str(Path(sys.executable).with_name(command)), *arguments],
             cwd=self.place,
             env=os.environ | {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,
@@ -172,8 +193,8 @@ class Gateway:
         )
 
     def configure(self, file: str, http: dict[str, Any]) -> None:
-        """Dynamic configuration of one's own, which the role leaves alone."""
-        (self.place / "etc/traefik/dynamic" / file).write_text(yaml.safe_dump({"http": http}))
+        """More dynamic configuration, in a file of its own."""
+        (self.folder / "dynamic" / file).write_text(yaml.safe_dump({"http": http}))
 
 
 def free_port() -> int:

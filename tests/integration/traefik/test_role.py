@@ -19,11 +19,13 @@ pytestmark = pytest.mark.docker
 
 
 def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: Any) -> None:
-    cases = {
-        "static": ("entryPoints: {web: {adress: ':80'}}", "adress"),
-        "dynamic": ("http: {middlewares: {limit: {ratelimt: {}}}}", "ratelimt"),
-    }
-    for kind, (content, named) in cases.items():
+    cases = (
+        ("static", "entryPoints: {web: {adress: ':80'}}", "adress", None),
+        ("dynamic", "http: {middlewares: {limit: {ratelimt: {}}}}", "ratelimt", None),
+        # Too few threads for Traefik itself.
+        ("dynamic", "http: {}", "Traefik did not take it over, its last words:", 4),
+    )
+    for kind, content, named, pids in cases:
         file = gateway.place / f"{kind}.yml"
         file.write_text(content)
         assert named in check(gateway, kind, file)
@@ -91,9 +93,25 @@ def test_another_password_replaces_the_old_one_and_is_shown_nowhere(gateway: Any
     with gateway.client(new) as allowed, gateway.client(old) as refused:
         gateway.wait_until(lambda: allowed.get("/api/version").status_code == 200, "the new password to hold")
         assert refused.get("/api/version").status_code == 401
-    for file, owner, mode in (("admin_password", 0, 0o600), ("traefik/users", 10001, 0o400)):
-        found = (gateway.place / "etc" / file).stat()
-        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (owner, mode)
+    for name in ("admin_password", "admin_password_hash"):
+        found = (gateway.place / "etc" / name).stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600)
+    assert gateway.engine.containers.get(gateway.name).exec_run("stat -c %u:%a /run/secrets/traefik_users").output == (
+        b"10001:400\n"
+    )
+
+
+def test_a_middleware_and_a_route_of_ones_own_join_the_roles(gateway: Any, client: httpx.Client) -> None:
+    routers = {
+        "own": {"rule": "Path(`/own`)", "middlewares": ["own-path"], "service": "backend@docker"},
+        "unavailable": {"priority": 3},
+    }
+    middlewares = {"own-path": {"replacePath": {"path": "/"}}}
+    gateway.deploy(traefik_dynamic_config={"http": {"routers": routers, "middlewares": middlewares}})
+    gateway.wait_until(lambda: client.get("/own").status_code == 200, "the route of one's own")
+    assert client.get("/bare/").status_code == 200
+    gateway.deploy()
+    gateway.wait_until(lambda: client.get("/own").status_code == 404, "the end of that route")
 
 
 @pytest.mark.parametrize(("option", "tls"), [("traefik_port", "off"), ("traefik_tls_port", "self_signed")])

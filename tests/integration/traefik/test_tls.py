@@ -103,8 +103,11 @@ def test_old_versions_and_weak_ciphers_are_refused(
 
 
 def test_keys_are_for_their_user_alone(tls: Any) -> None:
-    for file, owner, mode in (("tls/key.pem", 0, 0o600), ("traefik/dynamic/certificate.yml", 10001, 0o400)):
-        found = (tls.place / "etc" / file).stat()
+    for file, owner, mode in (
+        (tls.place / "etc/tls/key.pem", 0, 0o600),
+        (tls.folder / "dynamic/certificate.yml", 10001, 0o400),
+    ):
+        found = file.stat()
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (owner, mode)
 
 
@@ -150,3 +153,32 @@ def test_a_certificate_that_can_not_be_used_is_refused_before_anything_changes(t
     ):
         assert f"{files[0]} and {files[1]} of this host {message}" in tls.refused(**own(files))
     assert "set traefik_tls_certificate_file and traefik_tls_key_file" in tls.refused(traefik_tls="certificate")
+
+
+def test_a_rollback_takes_the_configuration_along_and_what_nothing_uses_is_removed(tls: Any) -> None:
+    def folders() -> set[Path]:
+        return set((tls.place / "etc/traefik").iterdir())
+
+    def wait_for_plain_http(status: int) -> None:
+        def answered() -> bool:
+            try:
+                with tls.client() as client:
+                    return client.get("/bare/").status_code == status
+            except httpx.TransportError:
+                return False
+
+        tls.wait_until(answered, f"{status} over HTTP")
+
+    tls.deploy()
+    with_tls = tls.folder
+    tls.deploy(traefik_tls="off")
+    without_tls = tls.folder
+    wait_for_plain_http(200)
+    tls.roll_back()
+    wait_until_served(tls)
+    wait_for_plain_http(301)
+    tls.roll_back()
+    wait_for_plain_http(200)
+    assert folders() == {with_tls, without_tls}
+    tls.deploy(traefik_tls="off", traefik_log_level="warn")
+    assert folders() == {without_tls, tls.folder}
