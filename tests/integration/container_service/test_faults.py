@@ -184,19 +184,6 @@ def test_a_missing_bind_source_is_told(service: Any) -> None:
     assert result["msg"].endswith(f": {cause}; nothing was started, the service does not run")
 
 
-def test_a_network_that_went_under_a_stopped_container_is_told(service: Any, api: docker.APIClient) -> None:
-    name = f"{service.name}-net"
-    network = api.create_network(name)["Id"]
-    service.ensure(networks=[{"name": name}])
-    service.ensure("stopped")
-    api.remove_network(network)
-    assert "is gone, run state=present again" in service.refuse("restarted")["msg"]
-
-
-def test_an_image_that_is_not_named_is_told(service: Any) -> None:
-    assert "image: state 'present' needs the image to run" in service.refuse(image=None)["msg"]
-
-
 def test_a_port_in_use_is_told(service: Any, network: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -288,10 +275,8 @@ def test_a_broken_description_is_told_before_the_engine_is_asked(
     assert message in result["msg"]
 
 
-def test_an_image_left_out_is_told_by_ansible_itself(service: Any) -> None:
-    result = service.run("container_service", {"name": service.name, "state": "present"})
-    assert result["failed"]
-    assert result["msg"] == "state is present but all of the following are missing: image"
+def test_an_image_that_is_left_out_is_told(service: Any) -> None:
+    assert "image: state 'present' needs the image to run" in service.refuse(image=None)["msg"]
 
 
 def test_a_restart_without_a_container_is_told(service: Any) -> None:

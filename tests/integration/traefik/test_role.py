@@ -28,30 +28,17 @@ def test_a_file_that_traefik_would_not_take_is_found_before_it_is_used(gateway: 
     for kind, content, named, pids in cases:
         file = gateway.place / f"{kind}.yml"
         file.write_text(content)
-        assert named in check(gateway, kind, file)
-
-
-def test_a_traefik_that_ends_without_a_word_about_the_file_is_quoted(gateway: Any) -> None:
-    file, stand_in = gateway.place / "dynamic.yml", gateway.place / "traefik-that-ends"
-    file.write_text("http: {middlewares: {limit: {rateLimit: {average: 1}}}}")
-    stand_in.write_text("#!/bin/sh\necho starting\necho out of memory\n")
-    stand_in.chmod(0o755)
-    message = check(gateway, "dynamic", file, f"{stand_in}:/usr/local/bin/traefik:ro")
-    assert "Traefik did not take it over, its last words: out of memory" in message
-
-
-def check(gateway: Any, kind: str, file: Path, *mounts: str) -> str:
-    """What the image says of a configuration file that Traefik would not take."""
-    with pytest.raises(docker.errors.ContainerError) as caught:
-        gateway.engine.containers.run(
-            "llm-orchestrator/traefik:0.1.0",
-            [kind, "/check.yml"],
-            entrypoint="traefik-check",
-            volumes=[f"{file}:/check.yml:ro", *mounts],
-            network_mode="none",
-            remove=True,
-        )
-    return str(caught.value)
+        with pytest.raises(docker.errors.ContainerError) as caught:
+            gateway.engine.containers.run(
+                "llm-orchestrator/traefik:0.1.0",
+                [kind, "/check.yml"],
+                entrypoint="traefik-check",
+                volumes=[f"{file}:/check.yml:ro"],
+                network_mode="none",
+                pids_limit=pids,
+                remove=True,
+            )
+        assert named in str(caught.value)
 
 
 def test_both_containers_are_hardened_and_only_the_filter_has_the_socket(gateway: Any) -> None:
