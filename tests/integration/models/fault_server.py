@@ -51,7 +51,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def begin(self, status: int, length: int, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(length), "ETag": self.server.etag, **headers}.items():
+        # Each request takes a connection of its own; said, or a client may send its next one into the closing one.
+        own = {"Content-Length": str(length), "ETag": self.server.etag, "Connection": "close"}
+        for name, value in {**own, **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
 
