@@ -25,7 +25,7 @@ clean: .venv/run.done      ## Remove everything: containers, networks, data, ima
 build: .venv/run.done      ## Build the collection's tarball
 	.venv/bin/ansible-galaxy collection build --force --output-path .cache
 
-test: .venv/test.done      ## Everything below, in turn
+test: .venv/test.done      ## All parts below but the last
 	scripts/test.sh
 
 test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-e2e; test-rollout is not in `make test`

@@ -126,6 +126,7 @@ def pull(source: str, name: str, timeout: int, progress: Progress) -> Optional[s
     try:
         # The library gives pulling no time limit, so the registry is asked about the image first.
         client.inspect_distribution(source)
+        was_there = find(client, source) is not None
         for item in client.pull(source, stream=True, decode=True):
             if "error" in item:
                 return " ".join(str(item["error"]).split())
@@ -139,6 +140,9 @@ def pull(source: str, name: str, timeout: int, progress: Progress) -> Optional[s
     for item in client.build(fileobj=dockerfile, tag=name, labels=labels, rm=True, forcerm=True, decode=True):
         if "error" in item:
             raise ImageError(f"Can't label the pulled image {source}: {item['error']}")
+    if not was_there:
+        # Its name alone: what was pulled is part of the labelled image, and goes with it.
+        client.remove_image(source)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -68,12 +69,23 @@ def test_check_mode_changes_nothing(playbook: Playbook, engine: docker.DockerCli
     assert container_ids(engine) == before
 
 
-def test_the_installed_collection_finds_nothing_to_change(installed: Path, engine: docker.DockerClient) -> None:
+def test_the_installed_collection_finds_nothing_to_change(
+    installed: Path, engine: docker.DockerClient, base_url: str
+) -> None:
     before = container_ids(engine)
     run = run_installed(installed, "llm.orchestrator.site")
     run.assert_ok()
     assert run.changed == 0, run.output
     assert container_ids(engine) == before
+    # What a person is left with.
+    assert re.search(r'"[1-9][0-9]* tokens per second \([1-9][0-9]* tokens\)"', run.output)
+    for line in (
+        "Status page:  {}/",
+        "OpenAI API:   {}/v1",
+        "API docs:     {}/api/model/docs",
+        "Dashboard:    {}/dashboard/",
+    ):
+        assert line.format(base_url) in run.output
 
 
 def test_a_playbook_outside_the_repository_can_use_a_role(installed: Path) -> None:
@@ -164,8 +176,8 @@ def test_a_port_in_use_is_refused(playbook: Playbook) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         message = refused(playbook, "-e", f"traefik_port={port}")
-    assert str(port) in message
-    assert "traefik_port" in message
+    assert f"Port {port} on 127.0.0.1 is in use by" in message
+    assert "or set traefik_port to a free one" in message
 
 
 def test_a_model_file_that_is_not_there_is_refused(playbook: Playbook) -> None:
@@ -176,7 +188,7 @@ def test_a_model_file_that_is_not_there_is_refused(playbook: Playbook) -> None:
         "-e",
         f"model_service_model_sha256={'0' * 64}",
     )
-    assert "/nowhere/model.gguf" in message
+    assert "model_service_model_source names /nowhere/model.gguf, which is not a file on localhost" in message
 
 
 def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: Path) -> None:
@@ -189,7 +201,7 @@ def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: P
         "-e",
         f"model_service_model_sha256={'0' * 64}",
     )
-    assert "0" * 64 in message
+    assert f"and model_service_model_sha256 is {'0' * 64}: one of them is not the model that is meant" in message
 
 
 def test_too_little_memory_for_the_model_is_refused(playbook: Playbook) -> None:

@@ -99,8 +99,12 @@ def test_an_unsupported_field_is_named(client: openai.OpenAI, model: str) -> Non
 
 @pytest.mark.parametrize(
     ("content", "status", "code"),
-    [(b"{broken", 400, "invalid_json"), (b"x" * (2 << 20), 413, "body_too_large")],
-    ids=["broken JSON", "a body over the limit"],
+    [
+        (b"{broken", 400, "invalid_json"),
+        (b"x" * (2 << 20), 413, "body_too_large"),
+        (b"x" * ((2 << 20) + 1), 413, "body_too_large"),
+    ],
+    ids=["broken JSON", "a body over the service's limit", "a body over the gateway's limit"],
 )
 def test_garbage_gets_an_error_in_openai_form(http: httpx.Client, content: bytes, status: int, code: str) -> None:
     answer = http.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})

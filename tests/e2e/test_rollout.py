@@ -72,7 +72,7 @@ def test_no_request_fails_and_no_stream_is_cut_while_services_are_replaced(
     print(load.done)
     assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:10]}"
     assert load.count("stream") >= STREAMS
-    assert load.count("completion") > 0
+    assert all(load.count(kind) > 0 for kind in ("completion", "models", "page", "services", "cache", "storage"))
     for earlier, later in itertools.pairwise(seen):
         assert all(earlier[name] != later[name] for name in SERVICES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -117,3 +118,22 @@ def test_no_secret_can_be_read_from_its_description(host, name: str) -> None:
 def test_a_secret_is_for_root_alone(host, path: str) -> None:
     file = host.file(path)
     assert (file.user, file.mode) == ("root", 0o600)
+
+
+def test_the_exporter_that_sees_the_host_can_read_no_secret_and_reach_no_engine(host) -> None:
+    def from_exporter(code: str) -> str:
+        done = host.run(f"docker exec node-exporter python3 -c {shlex.quote(code)}")
+        return done.stdout + done.stderr
+
+    # It sees the host at all.
+    assert from_exporter("print(open('/host/etc/hostname').read())").strip()
+    private = [
+        *host.check_output("ls /etc/llm-orchestrator/traefik/*/dynamic/*.yml").split(),
+        *host.check_output("find /etc/llm-orchestrator/secrets -type f").split(),
+        *(f"/proc/{process.pid}/environ" for process in host.process.filter(comm="traefik")),
+    ]
+    assert len(private) > 3
+    for path in [*SECRETS, *private]:
+        assert "PermissionError" in from_exporter(f"open('/host{path}')"), path
+    connect = "import socket; socket.socket(socket.AF_UNIX).connect('/host/run/docker.sock')"
+    assert "PermissionError" in from_exporter(connect)

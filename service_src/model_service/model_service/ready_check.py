@@ -36,7 +36,7 @@ def main() -> int:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
-        tokens = answer.json()["usage"]["completion_tokens"] if answer.status_code == 200 else 0
+        tokens = int(answer.json()["usage"]["completion_tokens"]) if answer.status_code == 200 else 0
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         print(f"no answer: {error}")
         return 1

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -217,6 +218,7 @@ def test_a_user_that_the_image_lacks_is_told(service: Any) -> None:
     assert service.containers() == []
 
 
+@pytest.mark.skipif(shutil.which("nvidia-ctk") is not None, reason="this engine may offer a GPU")
 def test_an_engine_that_offers_no_gpu_is_told(service: Any) -> None:
     message = "this host's engine offers no GPU, install the NVIDIA Container Toolkit or leave gpus out"
     assert message in service.refuse(gpus="all")["msg"]

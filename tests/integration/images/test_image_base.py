@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
+import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ import psutil
 import pytest
 
 NAME = "llm-test/debian:12"
+DEBIAN = "llm-orchestrator/debian:12"
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +93,56 @@ def test_a_mirror_that_is_not_there_is_named(run_module: Callable[..., Any], tmp
     assert Path(result["log_file"]).is_file()
     assert result["log"]
     assert not (tmp_path / "work/root").exists()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The address of a real, empty image registry."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    config = tmp_path / "registry.json"
+    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
+    config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": address}}))
+    with subprocess.Popen(["docker-registry", "serve", str(config)], stderr=subprocess.DEVNULL) as process:
+        yield address
+        process.terminate()
+
+
+def push(engine: docker.DockerClient, source: str, deadline: float) -> None:
+    repository, tag = source.rsplit(":", 1)
+    engine.images.get(DEBIAN).tag(repository, tag)
+    while "error" in (said := engine.images.push(repository, tag)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.2)
+
+
+def test_pulled_from_a_registry_and_only_what_was_there_keeps_its_name(
+    run_module: Callable[..., Any], engine: docker.DockerClient, registry: str, tmp_path: Path
+) -> None:
+    source = f"{registry}/library/debian:12-slim"
+    arguments = {"name": NAME, "pull": source, "work_dir": str(tmp_path / "bootstrap")}
+    push(engine, source, deadline=time.monotonic() + 30)
+    engine.images.remove(source)
+
+    made = run_module("image_base", **arguments)
+    assert made.result["changed"]
+    assert made.result["image"]["origin"] == source
+    assert "pull_error" not in made.result
+    assert f"[localhost] Debian image: pulling {source}" in made.output
+    with pytest.raises(docker.errors.ImageNotFound):
+        engine.images.get(source)
+    assert b"12" in engine.containers.run(NAME, ["cat", "/etc/debian_version"], remove=True)
+    assert not run_module("image_base", **arguments).result["changed"]
+
+    engine.images.pull(source)
+    try:
+        assert run_module("image_base", force=True, **arguments).result["changed"]
+        assert engine.images.get(source)
+    finally:
+        engine.images.remove(source)
+
+    unknown = run_module(
+        "image_base", force=True, **{**arguments, "pull": f"{registry}/no/such:1", "mirror": "http://127.0.0.1:9"}
+    )
+    assert unknown.result["failed"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ def test_a_busy_server_is_tried_again_after_the_time_that_it_asks_for(
     started = time.monotonic()
     assert store.run("model_download", **asked(server, model_file))["changed"]
     assert time.monotonic() - started > 2
+    assert_whole(store, model_file)
+
+
+def test_a_person_sees_how_far_it_is(
+    run_module: Callable[..., Any], store: Store, server: FaultServer, model_file: ModelFile
+) -> None:
+    server.faults = [slowly(0.2)]
+    done = run_module("model_download", models_dir=str(store.root), **asked(server, model_file))
+    assert done.result["changed"]
+    assert re.search(r"^  \[localhost\] tiny: .*[1-9][0-9]*% of 8\.4 MB", done.output, re.MULTILINE), done.output
     assert_whole(store, model_file)
 
 

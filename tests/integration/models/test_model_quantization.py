@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +61,6 @@ COPY quantize.py /app/model_service/
 ENV PYTHONPATH=/app
 USER llm
 """
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[docker.DockerClient]:
-    client = docker.from_env()
-    try:
-        client.ping()
-    except (docker.errors.DockerException, OSError):
-        pytest.skip("no Docker Engine answers")
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +152,16 @@ def test_an_int8_model_is_made_once_and_then_found(
     of_itself = store.run("model_quantization", **{**options, "path": made["path"]})
     assert not of_itself["changed"]
     assert of_itself["path"] == made["path"]
+
+
+def test_a_person_sees_what_it_does(
+    run_module: Callable[..., Any], store: Store, misbehaving_image: str, tmp_path: Path
+) -> None:
+    source = write_model(tmp_path / "tiny.gguf", "F16", behaviour="sleeps", fill=str(tmp_path).encode())
+    options = {"path": str(source), "state": "present", "image": misbehaving_image, "models_dir": str(store.root)}
+    done = run_module("model_quantization", **options, timeout=8)
+    assert "took over 8 s" in done.result["msg"]
+    assert re.search(r"^  \[localhost\] model_quantization: \w+", done.output, re.MULTILINE), done.output
 
 
 def test_check_mode_takes_a_source_that_is_not_there_for_one_yet_to_be_fetched(

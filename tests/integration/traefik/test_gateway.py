@@ -33,7 +33,8 @@ def test_a_path_that_could_be_read_in_two_ways_is_refused(client: httpx.Client, 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/api/model/docs", "/api/storage", "/"])
 def test_a_service_that_is_away_is_unavailable_rather_than_unknown(client: httpx.Client, path: str) -> None:
-    assert client.get(path).status_code == 503
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
     assert client.get("/v1x").status_code == 404
 
 
@@ -42,6 +43,7 @@ def test_every_answer_carries_the_security_headers(client: httpx.Client) -> None
         headers = client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "same-origin"
 
 
 @pytest.mark.usefixtures("refilled")
@@ -69,7 +71,11 @@ def test_more_requests_at_once_than_allowed_get_429(gateway: Any) -> None:
 def test_a_body_over_the_limit_is_refused_before_any_service(
     gateway: Any, client: httpx.Client, path: str, excess: int
 ) -> None:
-    assert client.post(path, content=b"x" * (gateway.max_body + excess)).status_code == 413
+    answer = client.post(path, content=b"x" * (gateway.max_body + excess))
+    assert answer.status_code == 413
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["code"] == "body_too_large"
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 99, 999, 1000, 1089, 1094, 1095])

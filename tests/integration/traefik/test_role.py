@@ -101,6 +101,16 @@ def test_a_middleware_and_a_route_of_ones_own_join_the_roles(gateway: Any, clien
     gateway.wait_until(lambda: client.get("/own").status_code == 404, "the end of that route")
 
 
+def test_a_route_of_ones_own_that_traefik_would_not_take_stops_the_run_and_changes_nothing(gateway: Any) -> None:
+    file, container = gateway.folder / "dynamic/dynamic.yml", gateway.engine.containers.get(gateway.name).id
+    before = file.read_bytes()
+    done = gateway.play(traefik_dynamic_config={"http": {"middlewares": {"limit": {"ratelimt": {}}}}})
+    assert done.returncode != 0
+    assert "ratelimt" in done.stdout
+    assert file.read_bytes() == before
+    assert gateway.engine.containers.get(gateway.name).id == container
+
+
 @pytest.mark.parametrize(("option", "tls"), [("traefik_port", "off"), ("traefik_tls_port", "self_signed")])
 def test_a_port_in_use_is_refused_with_the_name_of_its_holder(gateway: Any, option: str, tls: str) -> None:
     with socket.socket() as taken:

@@ -136,6 +136,13 @@ class FakeDocker:
         self.policies[container.id] = policy
         self.called("set_restart_policy")
 
+    def reboot(self) -> None:
+        """What runs comes back where its policy says so, and nothing else does."""
+        for container in self.containers():
+            if container.is_up and self.policies.get(container.id) != "unless-stopped":
+                self.change(container.id, status="exited", exit_code=137)
+        self.was_always_up &= any(container.is_up for container in self.by_id.values())
+
     def last_log_lines(self, container: Container, count: int) -> list[str]:
         return [f"the end of {container.image}"]
 

@@ -102,8 +102,9 @@ def test_a_missing_image_or_network_is_told_before_anything_is_done(docker: Fake
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
 @pytest.mark.parametrize("calls", range(1, REPLACEMENT_CALLS + 1))
 @pytest.mark.parametrize("again", ["demo:1", "demo:2"])
+@pytest.mark.parametrize("reboots", [False, True])
 def test_a_run_killed_after_any_call_is_converged_by_the_next(
-    docker: FakeDocker, present: Any, order: str, calls: int, again: str
+    docker: FakeDocker, present: Any, order: str, calls: int, again: str, reboots: bool
 ) -> None:
     present(describe("demo:1", order))
     docker.calls_left = calls
@@ -111,6 +112,8 @@ def test_a_run_killed_after_any_call_is_converged_by_the_next(
     with pytest.raises(Killed):
         present(describe("demo:2", order))
     docker.calls_left = 10**6
+    if reboots:
+        docker.reboot()
     present(describe(again, order))
     container = the_one(docker)
     assert (container.name, container.image, container.status) == ("demo", again, "running")

@@ -312,8 +312,9 @@ def test_absent_removes_what_a_killed_rollback_left(
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
 @pytest.mark.parametrize("calls", range(1, ROLLBACK_CALLS + 1))
 @pytest.mark.parametrize("again", ["demo:1", "demo:2"])
+@pytest.mark.parametrize("reboots", [False, True])
 def test_a_rollback_killed_after_any_call_is_converged_by_the_next_run(
-    docker: FakeDocker, engine: DockerEngine, present: Any, order: str, calls: int, again: str
+    docker: FakeDocker, engine: DockerEngine, present: Any, order: str, calls: int, again: str, reboots: bool
 ) -> None:
     present(describe("demo:1", order))
     present(describe("demo:2", order))
@@ -322,6 +323,8 @@ def test_a_rollback_killed_after_any_call_is_converged_by_the_next_run(
     with pytest.raises(Killed):
         engine.rolled_back("demo", check_mode=False)
     docker.calls_left = 10**6
+    if reboots:
+        docker.reboot()
     present(describe(again, order))
     container = the_one(docker)
     assert (container.name, container.image, container.status) == ("demo", again, "running")
@@ -337,8 +340,9 @@ def test_a_rollback_killed_after_any_call_is_converged_by_the_next_run(
 
 
 @pytest.mark.parametrize("calls", range(1, 20))
+@pytest.mark.parametrize("reboots", [False, True])
 def test_a_rollout_of_replicas_killed_after_any_call_is_converged_by_the_next(
-    docker: FakeDocker, present: Any, calls: int
+    docker: FakeDocker, present: Any, calls: int, reboots: bool
 ) -> None:
     present(several("demo:1", replicas=2))
     docker.calls_left = calls
@@ -346,6 +350,8 @@ def test_a_rollout_of_replicas_killed_after_any_call_is_converged_by_the_next(
     with contextlib.suppress(Killed):
         present(several("demo:2", replicas=2, parallelism=2))
     docker.calls_left = 10**6
+    if reboots:
+        docker.reboot()
     present(several("demo:2", replicas=2))
     assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:2"}
     assert not any(name.endswith(".next") for name in (one.name for one in docker.by_id.values()))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Modules run by the real ansible-playbook on this machine's Docker Engine."""
+"""Modules run by the real ansible-playbook, on this machine and its Docker Engine."""
 
 from __future__ import annotations
 

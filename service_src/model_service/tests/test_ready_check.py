@@ -1,0 +1,96 @@
+"""What a new container must pass before it gets requests, against answers that only look like one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from support import MODEL, free_port
+
+KEY = "key-one"
+
+
+class Stub(HTTPServer):
+    """A service that answers each request with the same, and keeps what it was asked."""
+
+    status, answer = 200, ""
+    asked: dict[str, object]
+    authorization: str | None = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Stub
+
+    def do_POST(self) -> None:
+        self.server.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.authorization = self.headers.get("Authorization")
+        content = self.server.answer.encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Requests are in `asked`."""
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def ready_check(port: int, model_path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_")}
+    environment |= {"MODEL_PATH": str(model_path), "MODEL_NAME": MODEL, "MODEL_PORT": str(port), "MODEL_API_KEYS": KEY}
+    command = [sys.executable, "-m", "model_service.ready_check"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def usage(tokens: object) -> str:
+    return json.dumps({"usage": {"completion_tokens": tokens}})
+
+
+def test_a_few_tokens_pass(stub: Stub, model_path: Path) -> None:
+    stub.answer = usage(4)
+    done = ready_check(stub.server_port, model_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert stub.asked["model"] == MODEL
+    assert stub.asked["max_tokens"] == 4
+    assert stub.authorization == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (200, usage(0), "no token was generated: 200"),
+        (500, '{"error": {"message": "out of memory"}}', "no token was generated: 500"),
+        (503, usage(4), "no token was generated: 503"),
+        (200, "<html>", "no answer: "),
+        (200, "{}", "no answer: "),
+        (200, usage(None), "no answer: "),
+    ],
+    ids=["no tokens", "an error", "an error with tokens", "no JSON", "no usage", "no number"],
+)
+def test_what_only_looks_like_an_answer_does_not(
+    stub: Stub, model_path: Path, status: int, answer: str, said: str
+) -> None:
+    stub.status, stub.answer = status, answer
+    done = ready_check(stub.server_port, model_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith(said)
+
+
+def test_a_service_that_does_not_listen_does_not(model_path: Path) -> None:
+    done = ready_check(free_port(), model_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("no answer: ")

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, llm.orchestrator contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the roles refuse before anything is changed: one run, in which each case is a host of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DOCKER_ONLY = "this version runs containers with docker only"
+SIZE = "is not a size: cache_service_redis_maxmemory and the memory in cache_service_redis_resources take a number"
+PASSWORDS = "cache_service_redis_password and cache_service_redis_monitor_password take 16 to 128 ASCII characters"
+LIMITS = "model_service_context ({}) must be at least 64, model_service_slots ({}) 1 to 256"
+PREFIX = "it must begin with a slash and not end with one, such as /api/"
+STORAGE_SIZES = "storage_service_max_file_bytes ({}) must be above 0 and storage_service_min_free_bytes ({}) not below"
+TYPE = "unable to convert to int"
+
+# The role, what it is given, and what it says.
+CASES: list[tuple[str, dict[str, Any], str]] = [
+    ("cache_service", {"engine": "podman"}, f"cache_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("cache_service", {"redis_maxmemory": "lots"}, f"'lots' {SIZE}"),
+    ("cache_service", {"redis_resources": {"memory": "0", "cpus": 1, "pids": 64}}, f"'0' {SIZE}"),
+    ("cache_service", {"redis_maxmemory": "512m"}, "give cache_service_redis_resources at least a quarter more"),
+    ("cache_service", {"max_entry_bytes": 0}, "cache_service_max_entry_bytes is 0; it must be above 0 and at most a"),
+    ("cache_service", {"max_entry_bytes": 10**9}, "at most a quarter of cache_service_redis_maxmemory"),
+    ("cache_service", {"default_ttl": 20, "max_ttl": 10}, "cache_service_default_ttl is 20 and cache_service_max_ttl"),
+    ("cache_service", {"redis_timeout": 31}, "cache_service_redis_timeout is 31; it must be above 0, at most 30"),
+    ("cache_service", {"redis_save": "often"}, "cache_service_redis_save is 'often'; it takes"),
+    ("cache_service", {"redis_password": "short"}, PASSWORDS),
+    ("cache_service", {"redis_monitor_password": "with a space in it"}, PASSWORDS),
+    ("cache_service", {"path_prefix": "api"}, f"cache_service_path_prefix is 'api'; {PREFIX}cache"),
+    ("storage_service", {"engine": "podman"}, f"storage_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("storage_service", {"max_file_bytes": 0, "min_free_bytes": 1}, STORAGE_SIZES.format(0, 1)),
+    ("storage_service", {"max_file_bytes": 1, "min_free_bytes": -1}, STORAGE_SIZES.format(1, -1)),
+    ("storage_service", {"path_prefix": "/api/"}, f"storage_service_path_prefix is '/api/'; {PREFIX}storage"),
+    ("monitoring_service", {"engine": "podman"}, f"monitoring_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("monitoring_service", {"scrape_interval": 11}, "monitoring_service_scrape_interval is 11; it must be 1 to 10"),
+    ("monitoring_service", {"retention_time": "long"}, "monitoring_service_retention_time is 'long' and"),
+    ("monitoring_service", {"retention_size": "2"}, "monitoring_service_retention_size '2'; Prometheus takes a time"),
+    ("model_service", {"engine": "podman"}, f"model_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("model_service", {"model_name": "a/b"}, "model_service_model_name is 'a/b'; it must be letters, digits and . _ -"),
+    ("model_service", {"model_source": "ftp://host/x"}, "model_service_model_source is 'ftp://host/x'; it must be pypi://"),
+    ("model_service", {"model_sha256": "abc"}, "model_service_model_sha256 is 'abc'; it must be the 64 hexadecimal"),
+    ("model_service", {"context": 63}, LIMITS.format(63, 8)),
+    ("model_service", {"slots": 257}, LIMITS.format(4096, 257)),
+    ("model_service", {"step_tokens": 0}, "model_service_step_tokens (0) 1 to 8192"),
+    ("model_service", {"queue_limit": -1}, "model_service_queue_limit (-1) not below 0"),
+    ("model_service", {"path_prefix": "/"}, f"model_service_path_prefix is '/'; {PREFIX}model"),
+    ("model_service", {"api_keys": ["geheim schlüssel"]}, "model_service_api_keys has a key that can't be sent in"),
+    # Of the wrong type, which the arguments' specification tells.
+    ("model_service", {"update_order": "sideways"}, "value of model_service_update_order must be one of: start_first"),
+    ("storage_service", {"ready_timeout": "soon"}, TYPE),
+    ("monitoring_service", {"ready_timeout": "soon"}, TYPE),
+    ("traefik", {"ready_timeout": "soon"}, TYPE),
+    ("service_image", {"names": ["mysql"]}, "service_image_names: there is no image mysql; known are"),
+    ("service_image", {"build_host": "elsewhere"}, "images can be built only on the machine that Ansible runs on"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each case's host failed with, on one line with single spaces."""
+    place = tmp_path_factory.mktemp("preflight")
+    hosts = {
+        f"case{number}": {"case_role": role, **{f"{role}_{name}": value for name, value in given.items()}}
+        for number, (role, given, _) in enumerate(CASES)
+    }
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (place / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": common}}))
+    check = {"name": "llm.orchestrator.{{ case_role }}", "tasks_from": "preflight"}
+    play = {"hosts": "all", "gather_subset": ["!all", "min"], "tasks": [{"ansible.builtin.include_role": check}]}
+    (place / "play.yml").write_text(yaml.safe_dump([play]))
+    collections = ":".join(entry for entry in sys.path if Path(entry, "ansible_collections").is_dir())
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "hosts.yml", "play.yml"],
+        cwd=place,
+        env=os.environ
+        | {"ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    failures = re.findall(
+        r"^(?:fatal|failed): \[(case[0-9]+)\].*? => (.*?)^(?=\S)", done.stdout, re.DOTALL | re.MULTILINE
+    )
+    assert failures, done.stdout + done.stderr
+    return {host: " ".join(text.split()) for host, text in failures}
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[f"{role}-{'-'.join(given)}" for role, given, _ in CASES])
+def test_it_is_refused_with_what_to_do(said: dict[str, str], number: int) -> None:
+    assert CASES[number][2] in said[f"case{number}"]
