@@ -1,4 +1,4 @@
-"""A release that does not work is undone by itself; the error names the cause, and no request fails."""
+"""An image of one's own: one that does not work is undone by itself, the error names the cause. No request fails."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ STREAMS = 2
 
 
 @pytest.fixture
-def bad_image(tmp_path: Path, engine: docker.DockerClient) -> Iterator[Callable[[str, str], str]]:
-    """Builds the image of a service with more lines in its Dockerfile; gone after the test."""
-    name = "llm-orchestrator-test/bad:1"
+def other_image(tmp_path: Path, engine: docker.DockerClient) -> Iterator[Callable[[str, str], str]]:
+    """Builds the image of a service with more lines in its Dockerfile; its name is gone after the test."""
+    name = "llm-orchestrator-test/other:1"
 
     def build(service: str, lines: str) -> str:
         (tmp_path / "Dockerfile").write_text(f"FROM llm-orchestrator/{service}:0.1.0\n{lines}\nUSER 10001:10001\n")
@@ -71,10 +71,10 @@ def release(playbook: Playbook, engine: docker.DockerClient, load: Load) -> Call
     ids=["crashes", "never-ready", "out-of-memory"],
 )
 def test_a_release_that_does_not_get_ready_is_undone(
-    release: Callable[[str, str], str], bad_image: Callable[[str, str], str], program: str, cause: str
+    release: Callable[[str, str], str], other_image: Callable[[str, str], str], program: str, cause: str
 ) -> None:
     command = json.dumps(["/opt/venv/bin/python", "-c", program])
-    told = release("storage-service", bad_image("storage-service", f"ENTRYPOINT {command}"))
+    told = release("storage-service", other_image("storage-service", f"ENTRYPOINT {command}"))
     assert cause in told
     assert "the new container was removed, the old one runs on" in told
     if program == CRASHES:
@@ -82,11 +82,11 @@ def test_a_release_that_does_not_get_ready_is_undone(
 
 
 def test_a_release_that_is_ready_but_cannot_generate_is_undone(
-    release: Callable[[str, str], str], bad_image: Callable[[str, str], str]
+    release: Callable[[str, str], str], other_image: Callable[[str, str], str]
 ) -> None:
     """Ready by its own word, with a model that answers nothing: the ready check alone can tell."""
     check = f"USER root\nRUN echo {json.dumps(CANNOT_GENERATE)} > /app/model_service/ready_check.py"
-    told = release("model-service", bad_image("model-service", check))
+    told = release("model-service", other_image("model-service", check))
     assert "no token was generated" in told
     assert "the new container was removed, the old one runs on" in told
 
@@ -94,3 +94,18 @@ def test_a_release_that_is_ready_but_cannot_generate_is_undone(
 def test_a_release_whose_image_is_missing_is_refused(release: Callable[[str, str], str]) -> None:
     told = release("storage-service", "llm-orchestrator-test/nowhere:1")
     assert "llm-orchestrator-test/nowhere:1" in told
+
+
+def test_one_that_works_is_taken_and_a_rollback_returns_from_it(
+    playbook: Playbook, engine: docker.DockerClient, load: Load, other_image: Callable[[str, str], str]
+) -> None:
+    def image() -> str:
+        return str(engine.containers.get("storage-service").attrs["Image"])
+
+    before, other = image(), other_image("storage-service", "LABEL release=2")
+    with load.running(STREAMS):
+        playbook("llm.orchestrator.update", "-e", "service=storage-service", "-e", f"image={other}").assert_ok()
+        assert image() == engine.images.get(other).id
+        playbook("llm.orchestrator.rollback", "-e", "service=storage-service").assert_ok()
+        assert image() == before
+    assert not load.failures, load.failures[:10]
