@@ -129,7 +129,6 @@ def test_pulled_from_a_registry_and_only_what_was_there_keeps_its_name(
     assert made.result["changed"]
     assert made.result["image"]["origin"] == source
     assert "pull_error" not in made.result
-    assert f"[localhost] Debian image: pulling {source}" in made.output
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(source)
     assert b"12" in engine.containers.run(NAME, ["cat", "/etc/debian_version"], remove=True)

@@ -124,7 +124,7 @@ def test_what_the_authority_needs_is_checked_before_anything_changes(acme: Any) 
         ({"traefik_acme_domains": ["*.example.org"]}, "without wildcards, which these challenges can't prove"),
         ({"traefik_acme_email": None}, "traefik_acme_email is ''; give the address that the authority writes to"),
         ({"traefik_acme_server": "http://acme"}, "traefik_acme_server is 'http://acme'; give the https URL"),
-        ({"traefik_acme_challenge": "dns"}, "traefik_acme_challenge is 'dns'; it must be http or tls"),
+        ({"traefik_acme_challenge": "dns"}, "value of traefik_acme_challenge must be one of: http, tls, got: dns"),
         ({"traefik_acme_ca_bundle": "/none"}, "traefik_acme_ca_bundle is /none, and this host has no PEM file"),
     ):
         assert message in acme.refused(**variables)

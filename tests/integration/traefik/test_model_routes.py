@@ -104,14 +104,15 @@ def test_a_canary_gets_its_share_and_without_it_all_goes_to_the_first(model: Any
     [
         ({"traefik_canary": {"service": "model-service", "weight": 10}}, "it must name a second container"),
         ({"traefik_canary": {"service": "canary", "weight": 101}}, "and its share in percent, such as"),
-        ({"traefik_canary": {"service": "canary"}}, 'traefik_canary is {"service": "canary"}'),
-        ({"traefik_limit_by": "name"}, "traefik_limit_by is 'name'; it must be address or key"),
+        ({"traefik_canary": {"service": "canary", "weight": -1}}, "and its share in percent, such as"),
+        ({"traefik_canary": {"service": "canary"}}, "missing required arguments: weight found in traefik_canary"),
+        ({"traefik_limit_by": "name"}, "value of traefik_limit_by must be one of: address, key, got: name"),
         ({"traefik_address_max_in_flight": 1}, "traefik_address_max_in_flight is 1; it must be 2 or more"),
         ({"traefik_retry_attempts": 11}, "traefik_retry_attempts is 11; it must be 1 to 10"),
         ({"traefik_circuit_breaker_percent": 0}, "traefik_circuit_breaker_percent is 0; it must be 1 to 100"),
         ({"traefik_model_path_prefix": "model"}, "traefik_model_path_prefix is 'model'"),
         ({"traefik_model_middlewares": ["limits"]}, "give a path such as /api/model and names such as api-limits@file"),
-        ({"traefik_tls": "on"}, "traefik_tls is 'on'; it must be off, acme, certificate or self_signed"),
+        ({"traefik_tls": "on"}, "value of traefik_tls must be one of: off, acme, certificate, self_signed, got: on"),
         *(
             (
                 {"traefik_tls": "self_signed", "traefik_tls_port": port, "traefik_port": 8080},
