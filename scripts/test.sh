@@ -18,8 +18,9 @@ debian() {
   say "installing ${missing[*]}"
   local sudo policy=/usr/sbin/policy-rc.d
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-  # In a shell of its own, whose end takes back what was forbidden, however it ends.
+  # In a shell of its own, whose end takes back what was forbidden, however it ends; one at a time.
   (
+    flock 9
     if [ ! -e $policy ]; then
       trap '$sudo rm $policy' EXIT
       printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
@@ -27,11 +28,15 @@ debian() {
     fi
     $sudo apt-get update -q
     $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
-  )
+  ) 9>.cache/debian.lock
 }
 
-# A Docker Engine and all images; the second time both are there.
-images() { ansible-playbook llm.orchestrator.build; }
+# A Docker Engine and all images, once in a run.
+images() {
+  [ -z "${images_are_there:-}" ] || return 0
+  flock .cache/images.lock ansible-playbook llm.orchestrator.build
+  images_are_there=1
+}
 
 part_lint() {
   ruff check .
@@ -67,7 +72,8 @@ part_services() {
 part_integration() {
   debian pebble docker-registry
   images
-  pytest tests/integration
+  # One file's tests share what they deploy, so they stay together.
+  pytest --numprocesses 2 --dist loadfile tests/integration
 }
 
 part_molecule() {
@@ -78,23 +84,21 @@ part_molecule() {
   molecule test --scenario-name traefik
 }
 
-# Each leaves a core free for the other: together they take little more than the longer one alone.
-part_integration_beside_molecule() {
-  debian pebble docker-registry openssh-client
-  images
-  mkdir -p .cache
+# Runs part $2 beside part $1, and shows what it said afterwards.
+side_by_side() {
+  local log=.cache/test-$2.log status=0
   # A process group of its own, which ends with this run.
   set -m
-  part_molecule >.cache/molecule.log 2>&1 &
-  local molecule=$! status=0
+  "part_$2" >"$log" 2>&1 &
+  local second=$!
   set +m
   # shellcheck disable=SC2064
-  trap "kill -- -$molecule 2>/dev/null || :" EXIT
-  part_integration
-  say "molecule, which ran beside it"
-  wait "$molecule" || status=$?
+  trap "kill -- -$second 2>/dev/null || :" EXIT
+  "part_$1"
+  say "$2, which ran beside $1"
+  wait "$second" || status=$?
   trap - EXIT
-  cat .cache/molecule.log
+  cat "$log"
   return "$status"
 }
 
@@ -106,7 +110,6 @@ on_platform() {
   was_up=$(docker ps --quiet --filter label=llm.orchestrator.service 2>/dev/null || true)
   make up
   pytest "$@" || status=$?
-  mkdir -p .cache
   [ -n "$was_up" ] || make down >.cache/down.log
   return "$status"
 }
@@ -116,12 +119,17 @@ part_e2e() { on_platform tests/e2e; }
 # The long form of what the end-to-end tests do in short.
 part_rollout() { ROLLOUTS=20 KILLS=20 on_platform -s tests/e2e/test_rollout.py; }
 
+mkdir -p .cache
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(lint unit sanity services integration_beside_molecule e2e)
+# What runs beside another (a+b) mostly waits for containers, or uses one core only.
+[ ${#parts[@]} -gt 0 ] || parts=(lint+unit services+sanity integration+molecule e2e)
 for part in "${parts[@]}"; do
   say "$part"
   started=$SECONDS
-  "part_$part"
+  case $part in
+    *+*) side_by_side "${part%+*}" "${part#*+}" ;;
+    *) "part_$part" ;;
+  esac
   # Nothing after pytest's closing line, which ends the run.
   [ "$part" = "${parts[-1]}" ] || say "$part took $((SECONDS - started)) s"
 done

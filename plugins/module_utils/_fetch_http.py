@@ -1,21 +1,33 @@
 # Copyright (c) 2026, llm.orchestrator contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file over HTTP into a partial file: resumed where it broke off, retried on what may pass."""
+"""A file over HTTP: what the server declares of it, and its bytes, resumed where they broke off."""
 
 from __future__ import annotations
 
-import email.utils
-import ipaddress
+import base64
+import binascii
+import contextlib
 import json
-import random
+import os
 import re
+import socket
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
-from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import (
+    HAS_REQUESTS,
+    HttpOptions,
+    Location,
+    TransientError,
+    get,
+    persist,
+    require_status,
+)
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     ModelFileError,
     PartialFile,
@@ -24,216 +36,232 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
     require_space,
 )
 
-try:
+if HAS_REQUESTS:
     import requests
-except ImportError:
-    HAS_REQUESTS = False
-else:
-    HAS_REQUESTS = True
 
 # What a connection that breaks off may lose: small, so that even one that often does gets on.
 NETWORK_CHUNK_BYTES = 64 << 10
-MAX_REDIRECTS = 10
-MAX_WAIT_SECONDS = 60.0
-_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_HINTS = {
-    401: "it wants credentials",
-    403: "access is denied: a token or the acceptance of a licence may be missing",
-    404: "there is no such file: check the address",
-    410: "the file was removed there",
-}
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_STRUCTURED_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:?(?P<digest>[A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class HttpOptions:
-    """`retries` count attempts in a row without a new byte; `timeout` is seconds without a byte."""
+class Declared:
+    """What a source says of its file before it is fetched; None where it says nothing."""
 
-    retries: int
-    timeout: float
-    allow_http: bool
-
-
-class _TransientError(Exception):
-    """It may work next time, `wait` seconds from now where the server said so."""
-
-    def __init__(self, message: str, wait: Optional[float] = None) -> None:
-        super().__init__(message)
-        self.wait = wait
+    sha256: Optional[str] = None
+    size: Optional[int] = None
+    revision: Optional[str] = None
 
 
-def check_url(url: str, allow_http: bool) -> None:
-    """Raises ModelFileError for an address without a host, or in clear text over a network."""
-    parts = urlsplit(url)
-    if not parts.hostname:
-        raise ModelFileError(f"{without_secrets(url)!r} names no host")
-    if parts.scheme == "https" or (parts.scheme == "http" and (allow_http or _is_loopback(parts.hostname))):
-        return
-    raise ModelFileError(
-        f"{without_secrets(url)} would be fetched without TLS: use https, or set allow_http where the network"
-        " is trusted"
-    )
+UNDECLARED = Declared()
 
 
-def without_secrets(url: str) -> str:
-    """The address without credentials and query, which in presigned addresses is one too."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+@dataclass(frozen=True)
+class HttpFile:
+    """A file behind HTTP; `name` is for people and records, without secrets."""
 
+    name: str
+    location: Location
+    options: HttpOptions
 
-def fetch_http(url: str, partial: PartialFile, options: HttpOptions, report: Report) -> None:
-    """Complete `partial` from `url`; raises ModelFileError when it can't, and keeps the bytes so far."""
-    failures = 0
-    furthest = partial.size
-    with requests.Session() as session:
-        while True:
-            try:
-                _attempt(session, url, partial, options, report)
-                return
-            except (_TransientError, requests.exceptions.RequestException) as error:
-                if not _may_pass(error):
-                    raise ModelFileError(f"{without_secrets(url)}: {_reason(error)}") from error
-                failures = 1 if partial.size > furthest else failures + 1
-                furthest = max(furthest, partial.size)
-                if failures > options.retries:
-                    raise ModelFileError(
-                        f"{without_secrets(url)}: {_reason(error)}; gave up after {failures} attempts,"
-                        f" with {megabytes(partial.size)} kept for the next run"
-                    ) from error
-                report(f"retrying after: {_reason(error)}", partial.size, None)
-                time.sleep(_pause(failures, getattr(error, "wait", None)))
+    def declared(self) -> Declared:
+        """What the server's headers say, those of redirects too; raises ModelFileError if it can't be asked."""
+        with requests.Session() as session:
+            return persist(lambda: self._ask(session), self.name, self.options)
 
-
-def _attempt(session: requests.Session, url: str, partial: PartialFile, options: HttpOptions, report: Report) -> None:
-    origin = _Origin.load(partial.path)
-    headers = {"Accept-Encoding": "identity", "User-Agent": "llm.orchestrator"}
-    if partial.size:
-        headers["Range"] = f"bytes={partial.size}-"
-        if origin.url == without_secrets(url) and origin.validator:
-            headers["If-Range"] = origin.validator
-    with _get(session, url, headers, options) as response:
-        total = _expected_total(response, partial, origin)
-        if total == partial.size:
-            return
-        _Origin.of(response, url).save(partial.path)
-        if total is not None:
-            require_space(partial.path.parent, total - partial.size)
-        for chunk in response.iter_content(NETWORK_CHUNK_BYTES):
-            partial.write(chunk)
-            report("downloading", partial.size, total)
-            if total is not None and partial.size > total:
-                raise ModelFileError(f"{without_secrets(url)} sent more than the {total} bytes that it announced")
-    if total is not None and partial.size < total:
-        raise _TransientError(f"the connection broke off at {partial.size} of {total} bytes")
-
-
-def _get(session: requests.Session, url: str, headers: dict[str, str], options: HttpOptions) -> requests.Response:
-    # Redirects are followed here, because each address must pass check_url before anything is sent to it.
-    for _hop in range(MAX_REDIRECTS + 1):
-        response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=options.timeout)
-        if not response.is_redirect:
-            return response
-        response.close()
-        url = urljoin(url, response.headers["Location"])
-        check_url(url, options.allow_http)
-    raise ModelFileError(f"{without_secrets(url)}: more than {MAX_REDIRECTS} redirects")
-
-
-def _expected_total(response: requests.Response, partial: PartialFile, origin: _Origin) -> int | None:
-    """The whole file's size as the answer says; restarts `partial` where the answer doesn't continue it."""
-    status = response.status_code
-    if status in _TRANSIENT_STATUS:
-        raise _TransientError(f"HTTP {status} {response.reason}", _retry_after(response))
-    if status == 416 and partial.size:
-        if response.headers.get("Content-Range") == f"bytes */{partial.size}":
-            return partial.size
-        partial.restart()
-        raise _TransientError("the file is shorter than what was fetched of it: starting over")
-    if status not in (200, 206):
-        hint = _HINTS.get(status, "that can't be fetched")
-        raise ModelFileError(f"{without_secrets(response.url)}: HTTP {status} {response.reason}: {hint}")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise ModelFileError(
-            f"{without_secrets(response.url)} is sent compressed although the file itself was asked for"
+    def _ask(self, session: requests.Session) -> Declared:
+        # Not HEAD, which some servers refuse and a presigned address does not allow.
+        responses = get(session, self.location, {}, self.options)
+        with responses[-1] as last:
+            require_status(last, (200,))
+        said = [_declared(response.headers) for response in responses]
+        length = last.headers.get("Content-Length", "")
+        return Declared(
+            sha256=next((one.sha256 for one in said if one.sha256), None),
+            size=next((one.size for one in said if one.size), int(length) if length.isdigit() else None),
+            revision=next((one.revision for one in said if one.revision), None),
         )
-    if status == 206:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        now = _Origin.of(response, response.url).validator
-        if not match or int(match["first"]) != partial.size or (origin.validator and now and now != origin.validator):
+
+    def fetch(self, partial: PartialFile, report: Report) -> None:
+        """Complete `partial`; raises ModelFileError when it can't, and keeps the bytes so far.
+
+        The whole file's digest is for the caller to check.
+        """
+        furthest = partial.size
+
+        def progressed() -> bool:
+            nonlocal furthest
+            before, furthest = furthest, max(furthest, partial.size)
+            return partial.size > before
+
+        with requests.Session() as session:
+            persist(
+                lambda: self._attempt(session, partial, report),
+                self.name,
+                self.options,
+                progressed,
+                lambda: f", with {megabytes(partial.size)} kept for the next run",
+                lambda reason: report(reason, partial.size, None),
+            )
+
+    def _attempt(self, session: requests.Session, partial: PartialFile, report: Report) -> None:
+        origin = _Origin.load(partial.path)
+        headers = {}
+        validator = origin.validator if origin.name == self.name else None
+        if not validator and partial.expected is None:
+            # Nothing would tell if the rest were of another version.
             partial.restart()
-            raise _TransientError("the file has changed at its source: starting over")
-        return None if match["total"] == "*" else int(match["total"])
-    partial.restart()
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+        if partial.size:
+            headers["Range"] = f"bytes={partial.size}-"
+            if validator:
+                headers["If-Range"] = validator
+        with get(session, self.location, headers, self.options)[-1] as response:
+            total = self._expected_total(response, partial, origin)
+            if total == partial.size:
+                return
+            _Origin.of(response, self.name).save(partial.path)
+            if total is not None:
+                require_space(partial.path.parent, total - partial.size)
+            self._receive(response, partial, report, total)
+        if total is not None and partial.size < total:
+            raise TransientError(f"the connection broke off at {partial.size} of {total} bytes")
+
+    def _receive(self, response: requests.Response, partial: PartialFile, report: Report, total: Optional[int]) -> None:
+        pace = _Pace(self.options.rate_limit)
+        with _StallGuard(response, self.options.timeout) as guard:
+            for chunk in response.iter_content(NETWORK_CHUNK_BYTES):
+                partial.write(chunk)
+                report("downloading", partial.size, total)
+                if total is not None and partial.size > total:
+                    raise ModelFileError(f"{self.name} sent more than the {total} bytes that it announced")
+                pace.keep(len(chunk))
+                guard.chunk_arrived()
+
+    def _expected_total(self, response: requests.Response, partial: PartialFile, origin: _Origin) -> int | None:
+        """The whole file's size as the answer says; restarts `partial` where the answer doesn't continue it."""
+        if response.status_code == 416 and partial.size:
+            if response.headers.get("Content-Range") == f"bytes */{partial.size}":
+                return partial.size
+            partial.restart()
+            raise TransientError("the file is shorter than what was fetched of it: starting over")
+        require_status(response, (200, 206))
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise ModelFileError(f"{self.name} is sent compressed although the file itself was asked for")
+        if response.status_code == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            now = _Origin.of(response, self.name).validator
+            changed = origin.validator and now and now != origin.validator
+            if not match or int(match["first"]) != partial.size or changed:
+                partial.restart()
+                raise TransientError("the file has changed at its source: starting over")
+            return None if match["total"] == "*" else int(match["total"])
+        partial.restart()
+        length = response.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else None
+
+
+class _StallGuard:
+    """Ends a connection over which a chunk does not arrive in `seconds`, however often single bytes do."""
+
+    def __init__(self, response: requests.Response, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._over = threading.Event()
+        self._stalled = False
+        # A descriptor of its own: the response closes its own one whenever it likes.
+        self._socket = socket.socket(fileno=os.dup(response.raw.fileno()))
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _StallGuard:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._socket.close()
+        if self._stalled:
+            raise TransientError(f"less than {NETWORK_CHUNK_BYTES >> 10} KiB arrived in {self._seconds:g} s") from None
+
+    def chunk_arrived(self) -> None:
+        self._deadline = time.monotonic() + self._seconds
+
+    def _watch(self) -> None:
+        while not self._over.wait(max(0.05, self._deadline - time.monotonic())):
+            if time.monotonic() >= self._deadline:
+                self._stalled = True
+                # It may have ended by itself just now.
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                return
+
+
+class _Pace:
+    """Sleeps so that no more than `rate` bytes arrive in a second."""
+
+    def __init__(self, rate: Optional[int]) -> None:
+        self._rate = rate
+        self._due = time.monotonic()
+
+    def keep(self, count: int) -> None:
+        if self._rate:
+            self._due += count / self._rate
+            time.sleep(max(0.0, self._due - time.monotonic()))
 
 
 @dataclass(frozen=True)
 class _Origin:
     """Which version of the file the partial bytes are of; kept beside them."""
 
-    url: str
+    name: str
     validator: Optional[str]
 
     @classmethod
-    def of(cls, response: requests.Response, url: str) -> _Origin:
+    def of(cls, response: requests.Response, name: str) -> _Origin:
         etag = response.headers.get("ETag", "")
         # If-Range knows strong validators only (RFC 9110, 13.1.5).
         strong = etag if etag.startswith('"') else None
-        return cls(without_secrets(url), strong or response.headers.get("Last-Modified"))
+        return cls(name, strong or response.headers.get("Last-Modified"))
 
     @classmethod
     def load(cls, partial: Path) -> _Origin:
         try:
             fields: dict[str, Any] = json.loads(_origin_path(partial).read_text("utf-8"))
-            return cls(str(fields["url"]), fields["validator"])
+            return cls(str(fields["name"]), fields["validator"])
         except (OSError, ValueError, TypeError, KeyError):
             return cls("", None)
 
     def save(self, partial: Path) -> None:
-        _origin_path(partial).write_text(json.dumps({"url": self.url, "validator": self.validator}), "utf-8")
+        _origin_path(partial).write_text(json.dumps({"name": self.name, "validator": self.validator}), "utf-8")
 
 
 def _origin_path(partial: Path) -> Path:
     return partial.with_name("origin.json")
 
 
-def _may_pass(error: Exception) -> bool:
-    if "certificate" in str(error).lower():
-        return False
-    errors = requests.exceptions
-    passing = (_TransientError, errors.ConnectionError, errors.Timeout, errors.ChunkedEncodingError)
-    return isinstance(error, passing)
+def _declared(headers: Mapping[str, str]) -> Declared:
+    """Of the file itself, by RFC 9530 and its forerunner, S3, and the Hugging Face hub."""
+    linked_size = headers.get("X-Linked-Size", "")
+    return Declared(
+        sha256=_declared_sha256(headers),
+        size=int(linked_size) if linked_size.isdigit() else None,
+        revision=headers.get("X-Repo-Commit"),
+    )
 
 
-def _is_loopback(host: str) -> bool:
+def _declared_sha256(headers: Mapping[str, str]) -> str | None:
+    linked = headers.get("X-Linked-Etag", "").strip('"')
+    if _SHA256.fullmatch(linked):
+        return linked
+    encoded = headers.get("x-amz-checksum-sha256", "")
+    for name in ("Repr-Digest", "Content-Digest", "Digest"):
+        match = _STRUCTURED_DIGEST.search(headers.get(name, ""))
+        encoded = encoded or (match["digest"] if match else "")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _retry_after(response: requests.Response) -> float | None:
-    value = response.headers.get("Retry-After", "")
-    if value.isdigit():
-        return float(value)
-    date = email.utils.parsedate_tz(value)
-    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
-
-
-def _pause(failures: int, asked: float | None) -> float:
-    backoff: float = 0.5 * 2 ** min(failures, 8) * random.uniform(0.75, 1.25)
-    return min(MAX_WAIT_SECONDS, max(backoff, asked or 0.0))
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause in words: requests wraps urllib3, which wraps the socket's error."""
-    cause: Any = error
-    while isinstance(getattr(cause, "reason", None), Exception):
-        cause = cause.reason
-    while cause.args and isinstance(cause.args[0], Exception):
-        cause = cause.args[0]
-    reason = " ".join(str(cause).split()) or type(cause).__name__
-    if "certificate" in reason.lower():
-        reason += " (for a private CA set REQUESTS_CA_BUNDLE in the task's environment)"
-    return reason
+        digest = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return None
+    # A file that S3 took in parts has a checksum of the parts' checksums, with their number behind a dash.
+    return digest.hex() if len(digest) == 32 else None

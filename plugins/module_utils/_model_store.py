@@ -108,6 +108,23 @@ class ModelStore:
     def names(self, sha256: str) -> list[str]:
         return sorted(path.stem for path in (self.root / sha256).glob(f"*{_SUFFIX}"))
 
+    def recorded(self, name: str, source: str) -> Record | None:
+        """The record of an intact file `name` that was fetched from `source`; the newest if there are several."""
+        found = []
+        for path in self.named(name):
+            record = self.record_beside(path)
+            if record and record.source == source and record.made is None:
+                found.append((path.stat().st_mtime, record.sha256, record))
+        return max(found)[2] if found else None
+
+    def named(self, name: str) -> list[Path]:
+        """The files of the name `name`, one for each digest."""
+        return sorted(self.root.glob(f"*/{name}{_SUFFIX}"))
+
+    def unfinished(self) -> list[str]:
+        """The keys of work in progress, or left by a run that ended."""
+        return sorted(path.name for path in (self.root / ".partial").glob("*") if path.is_dir())
+
     def derivative(self, source_sha256: str, recipe: str) -> Record | None:
         """The record of an intact file that was made from `source_sha256` by `recipe`."""
         for path in sorted(self.root.glob(f"*/{RECORD_NAME}")):
@@ -122,7 +139,10 @@ class ModelStore:
 
     @contextlib.contextmanager
     def lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold `key` against all other processes; `waiting` is called once if another one holds it."""
+        """Hold `key` against all other processes; `waiting` is called once if another one holds it.
+
+        What `waiting` raises ends the wait.
+        """
         _make_directory(self.root, 0o755)
         _make_directory(self.root / ".partial", 0o700)
         path = self.root / ".partial" / f"{key}.lock"
@@ -131,7 +151,11 @@ class ModelStore:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                waiting()
+                try:
+                    waiting()
+                except BaseException:
+                    os.close(descriptor)
+                    raise
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_open_file(path, descriptor):
                 break

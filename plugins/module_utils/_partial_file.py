@@ -70,10 +70,14 @@ def fsync_path(path: Path) -> None:
 
 
 class PartialFile:
-    """The bytes of a model so far, with their digest. What an earlier run left is taken over by `open`."""
+    """The bytes of a model so far, with their digest. What an earlier run left is taken over by `take_over`.
 
-    def __init__(self, path: Path) -> None:
+    `expected` is the digest that the whole file has to have; None where nobody knows it.
+    """
+
+    def __init__(self, path: Path, expected: Optional[str]) -> None:
         self.path = path
+        self.expected = expected
         self.size = 0
         self._digest = hashlib.sha256()
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

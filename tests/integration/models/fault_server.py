@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,10 @@ Fault = Callable[["Handler"], None]
 
 
 class FaultServer(ThreadingHTTPServer):
-    """Serves one file with ranges; each request takes the next of `faults` instead, while there are any."""
+    """Serves one file with ranges; each request takes the next of `faults` instead, while there are any.
+
+    `extra` are headers of each answer; `paths` and `tokens` are what was asked for, and with which Authorization.
+    """
 
     daemon_threads = True
 
@@ -26,7 +30,11 @@ class FaultServer(ThreadingHTTPServer):
         self.content = content
         self.etag = '"one"'
         self.faults: list[Fault] = []
+        self.otherwise: Fault = serve
+        self.extra: dict[str, str] = {}
         self.ranges: list[str | None] = []
+        self.paths: list[str] = []
+        self.tokens: list[str | None] = []
         self.sent = 0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -45,15 +53,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.ranges.append(self.headers.get("Range"))
+        self.server.paths.append(self.path)
+        self.server.tokens.append(self.headers.get("Authorization"))
         self.close_connection = True
-        fault = self.server.faults.pop(0) if self.server.faults else serve
+        fault = self.server.faults.pop(0) if self.server.faults else self.server.otherwise
         fault(self)
 
     def begin(self, status: int, length: int, **headers: str) -> None:
         self.send_response(status)
         # Each request takes a connection of its own; said, or a client may send its next one into the closing one.
         own = {"Content-Length": str(length), "ETag": self.server.etag, "Connection": "close"}
-        for name, value in {**own, **headers}.items():
+        for name, value in {**own, **self.server.extra, **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
 
@@ -94,8 +104,27 @@ def slowly(pause: float) -> Fault:
     return lambda handler: serve(handler, pause=pause)
 
 
+def after(event: threading.Event) -> Fault:
+    """Answers once `event` is set."""
+
+    def answer(handler: Handler) -> None:
+        if event.wait(60):
+            serve(handler)
+
+    return answer
+
+
 def status(code: int, **headers: str) -> Fault:
     return lambda handler: handler.begin(code, 0, **headers)
+
+
+def dripping(handler: Handler) -> None:
+    """A byte now and then, which no read timeout notices."""
+    handler.begin(200, len(handler.server.content))
+    for at in range(20):
+        handler.send(handler.server.content[at : at + 1])
+        handler.wfile.flush()
+        time.sleep(0.2)
 
 
 def whole_for_range(handler: Handler) -> None:

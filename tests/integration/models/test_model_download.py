@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,7 +22,9 @@ import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import NETWORK_CHUNK_BYTES
 from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import (
     FaultServer,
+    after,
     break_off,
+    dripping,
     flipped,
     range_of_another_version,
     slowly,
@@ -166,9 +169,19 @@ def test_a_person_sees_how_far_it_is(
     assert_whole(store, model_file)
 
 
-def test_a_stalled_connection_is_given_up(store: Store, server: FaultServer, model_file: ModelFile) -> None:
-    server.faults = [stalled]
+@pytest.mark.parametrize("fault", [stalled, dripping])
+def test_a_stalled_connection_is_given_up(
+    store: Store, server: FaultServer, model_file: ModelFile, fault: Callable[[Any], None]
+) -> None:
+    server.faults = [fault]
     assert store.run("model_download", **asked(server, model_file, timeout=1))["changed"]
+    assert_whole(store, model_file)
+
+
+def test_a_rate_limit_is_kept(store: Store, server: FaultServer, model_file: ModelFile) -> None:
+    started = time.monotonic()
+    assert store.run("model_download", **asked(server, model_file, rate_limit=4 * MIB))["changed"]
+    assert time.monotonic() - started > 1.8
     assert_whole(store, model_file)
 
 
@@ -228,9 +241,23 @@ def test_a_second_name_is_no_second_download(store: Store, server: FaultServer, 
     assert len(server.ranges) == 1
 
 
+def wait_for_lock_waiters(pids: set[int], count: int) -> None:
+    """Until `count` of the processes wait for a file lock that another one holds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        waiting = re.findall(r"-> FLOCK +ADVISORY +WRITE (\d+)", Path("/proc/locks").read_text())
+        if len(pids & {int(pid) for pid in waiting}) == count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} of {pids} wait for a lock")
+
+
 def test_runs_at_the_same_time_fetch_once(store: Store, server: FaultServer, model_file: ModelFile) -> None:
-    server.faults = [slowly(0.03)]
+    all_there = threading.Event()
+    server.faults = [after(all_there)]
     runs = [store.start("model_download", **asked(server, model_file)) for _ in range(3)]
+    wait_for_lock_waiters({run.process.pid for run in runs}, 2)
+    all_there.set()
     assert [run.result()["changed"] for run in runs] == [True] * 3
     assert_whole(store, model_file)
     assert server.ranges == [None]
