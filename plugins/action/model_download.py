@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -41,7 +42,9 @@ class ActionModule(ProgressActionBase):
         if not pin:
             # In check mode nobody knows what would come.
             return {}
-        entry = LockEntry(pin["source"], pin["revision"], pin["sha256"], pin["size"])
+        entry = LockEntry(
+            **{field.name: pin[field.name] for field in fields(LockEntry)} | {"parts": tuple(pin["parts"])}
+        )
         if entry == locked:
             return {}
         name, before = str(self._task.args["name"]), lockfile.text()
@@ -60,15 +63,20 @@ def pinned(args: dict[str, Any], locked: LockEntry, updating: bool, lockfile: Lo
     """The arguments with what the lockfile says; fails where the task says otherwise."""
     if updating:
         return {"source": locked.source, **args}
-    told = {"source": locked.source, "sha256": locked.sha256}
+    told: dict[str, Any] = {"source": locked.source, "sha256": locked.digests}
     if without_secrets(str(args.get("source"))) == locked.source:
         told["source"] = args["source"]
     for key, value in told.items():
-        if args.get(key) not in (None, "", value):
+        given = args.get(key)
+        if given not in (None, "", [], value) and [given] != value:
             raise AnsibleActionFail(
-                f"{args.get('name')}: {key} is {args[key]}, and {lockfile.path} says {value}: change one of them, or"
-                " refresh the lockfile with update_lock"
+                f"{args.get('name')}: {key} is {_shown(given)}, and {lockfile.path} says {_shown(value)}: change one of"
+                " them, or refresh the lockfile with update_lock"
             )
     if locked.revision and locked.source.startswith("hf://"):
         told["revision"] = locked.revision
     return args | told
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)

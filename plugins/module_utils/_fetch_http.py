@@ -238,7 +238,7 @@ class _Origin:
 
 
 def _origin_path(partial: Path) -> Path:
-    return partial.with_name("origin.json")
+    return partial.with_name(f"{partial.name}.origin.json")
 
 
 def _declared(headers: Mapping[str, str]) -> Declared:

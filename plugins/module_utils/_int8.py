@@ -16,7 +16,6 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf import (
     GgufError,
     Header,
     Tensor,
-    read_header,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts import (
     INT8,
@@ -26,11 +25,13 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts impor
     low_precision_tensors,
     nominal_quantization,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import parts_of, read_model
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_store import (
-    DATA_NAME,
     ModelStore,
     Recipe,
     Record,
+    data_names,
+    model_digest,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     ModelFileError,
@@ -91,7 +92,7 @@ class Derived:
 def model_header(path: Path) -> Header:
     """The header of the model file `path`; raises ModelFileError for what is none."""
     try:
-        return read_header(path)
+        return read_model(path)
     except GgufError as error:
         raise ModelFileError(f"{path} is not a usable model: {error}") from error
     except OSError as error:
@@ -117,7 +118,7 @@ def ensure_derived(wanted: Derivation, check: bool) -> Derived:
         return Derived(True, None, None, None)
     header = model_header(wanted.source)
     recorded = ModelStore(wanted.source.parent.parent).record_beside(wanted.source)
-    source_sha256 = recorded.sha256 if recorded else _digest(wanted, wanted.source)
+    source_sha256 = recorded.sha256 if recorded else _digest(wanted, parts_of(wanted.source))
     if int8_report(header).is_int8:
         return Derived(False, wanted.source, source_sha256, recorded)
     _require_precision(wanted, header)
@@ -172,7 +173,7 @@ def _derive(wanted: Derivation, header: Header, source_sha256: str, recorded: Re
         os.chown(output, *wanted.user)
     job = QuantizationJob(
         key=key,
-        source=wanted.source,
+        source=parts_of(wanted.source),
         output=output,
         image=wanted.image,
         user=wanted.user,
@@ -182,7 +183,7 @@ def _derive(wanted: Derivation, header: Header, source_sha256: str, recorded: Re
         expected_bytes=expected,
     )
     image_id = quantize(job, wanted.progress.update)
-    data = work / DATA_NAME
+    data = work / data_names(1)[0]
     os.rename(output / OUTPUT_NAME, data)
     if os.geteuid() == 0:
         os.chown(data, 0, 0)
@@ -194,7 +195,7 @@ def _derive(wanted: Derivation, header: Header, source_sha256: str, recorded: Re
     record = Record(
         source=recorded.source if recorded else str(wanted.source),
         revision=recorded.revision if recorded else None,
-        sha256=_digest(wanted, data),
+        sha256=_digest(wanted, [data]),
         size=made.file_bytes,
         architecture=architecture(made),
         quantization=nominal_quantization(made),
@@ -202,7 +203,7 @@ def _derive(wanted: Derivation, header: Header, source_sha256: str, recorded: Re
     )
     wanted.set_attributes(data)
     with store.lock(record.sha256, wanted.waiting):
-        store.publish(data, wanted.name, record)
+        store.publish([data], wanted.name, record)
     return record
 
 
@@ -220,8 +221,8 @@ def _require_same_model(source: Header, made: Header) -> None:
         raise ModelFileError("the quantizer's output is another model than its source: other tensors or architecture")
 
 
-def _digest(wanted: Derivation, path: Path) -> str:
-    return file_digest(path, wanted.progress.update, "computing the digest")
+def _digest(wanted: Derivation, paths: list[Path]) -> str:
+    return model_digest(tuple(file_digest(path, wanted.progress.update, "computing the digest") for path in paths))
 
 
 def _some(tensors: tuple[Tensor, ...]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Optional
 from urllib.parse import quote, urlsplit
 
+from ansible.module_utils.basic import env_fallback
 from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import Location
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError
 
@@ -25,6 +26,16 @@ else:
     HAS_BOTOCORE = True
 
 HUB = "https://huggingface.co"
+# The module options that Access is made of.
+ACCESS_ARGS = {
+    "hf_endpoint": {"type": "str", "default": HUB, "fallback": (env_fallback, ["HF_ENDPOINT"])},
+    "hf_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
+    "storage_url": {"type": "str"},
+    "storage_username": {"type": "str"},
+    "storage_password": {"type": "str", "no_log": True},
+    "s3_endpoint": {"type": "str"},
+    "s3_region": {"type": "str"},
+}
 _HUB_SOURCE = re.compile(
     r"hf://(?P<repository>[\w.-]+/[\w.-]+)/(?P<path>[^@?#]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII
 )

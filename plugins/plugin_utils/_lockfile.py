@@ -20,6 +20,7 @@ import yaml
 from ansible.errors import AnsibleActionFail
 
 _FORMAT = 1
+_SHA256 = re.compile("[0-9a-f]{64}")
 _HEADER = """\
 # Which file each model is. llm.orchestrator.model_download writes it; commit it, and every host gets these bytes.
 """
@@ -27,12 +28,21 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class LockEntry:
-    """One model: its source, the source's revision if it has one, the file's SHA-256 and its size in bytes."""
+    """One model: its source, the source's revision if it has one, its digest and its size in bytes.
+
+    `parts` has the SHA-256 and the size of each file of a split model, and is empty for others.
+    """
 
     source: str
     revision: str | None
     sha256: str
     size: int | None
+    parts: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def digests(self) -> list[str]:
+        """Of each file."""
+        return [part["sha256"] for part in self.parts] or [self.sha256]
 
 
 class Lockfile:
@@ -80,13 +90,15 @@ class Lockfile:
 
     def _parsed(self, name: Any, fields: Any) -> LockEntry:
         try:
-            entry = LockEntry(**fields)
-        except TypeError as error:
+            entry = LockEntry(**fields | {"parts": tuple(fields.get("parts") or ())})
+            digests = [entry.sha256, *entry.digests]
+        except (TypeError, KeyError, AttributeError) as error:
             raise AnsibleActionFail(
-                f"{self.path}: {name} needs source, revision, sha256 and size, and nothing else"
+                f"{self.path}: {name} needs source, revision, sha256 and size, for a split model parts with their"
+                " sha256 and size, and nothing else"
             ) from error
-        texts = (entry.source, entry.sha256, entry.revision or "")
-        if not all(isinstance(text, str) for text in texts) or not re.fullmatch("[0-9a-f]{64}", entry.sha256):
+        texts = (entry.source, entry.revision or "", *digests)
+        if not all(isinstance(text, str) for text in texts) or not all(_SHA256.fullmatch(one) for one in digests):
             raise AnsibleActionFail(f"{self.path}: {name} needs a source and a sha256 of 64 hexadecimal digits")
         return entry
 
@@ -117,5 +129,11 @@ class Lockfile:
 
 
 def _dump(entries: dict[str, LockEntry]) -> str:
-    models = {name: asdict(entries[name]) for name in sorted(entries)}
+    models = {name: _fields(entries[name]) for name in sorted(entries)}
     return _HEADER + yaml.safe_dump({"version": _FORMAT, "models": models}, sort_keys=False, width=200)
+
+
+def _fields(entry: LockEntry) -> dict[str, Any]:
+    fields = asdict(entry)
+    parts = fields.pop("parts")
+    return fields | ({"parts": list(parts)} if parts else {})

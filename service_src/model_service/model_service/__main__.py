@@ -1,4 +1,4 @@
-"""``python -m model_service``: serves one model until it is told to stop."""
+"""``python -m model_service``: serves its models until it is told to stop."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def main() -> None:
     settings = load(ModelSettings, SERVICE)
     logs.configure(SERVICE, settings.log_level)
     native_log = NativeLog()
-    if settings.use_int8:
-        try:
-            check_int8(settings.path, native_log)
-        except ModelError as error:
-            fail(SERVICE, str(error))
+    for model in settings.served_models:
+        if model.use_int8:
+            try:
+                check_int8(model.path, native_log)
+            except ModelError as error:
+                fail(SERVICE, str(error))
     server.run(build_app(settings, native_log, _exit_at_once), settings, SERVICE)
 
 

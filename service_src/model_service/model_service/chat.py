@@ -61,21 +61,21 @@ class Chat:
     async def look_up(self, plan: Plan) -> tuple[Plan, Answer | None, CacheStatus]:
         """The kept answer, if any, and the plan without its key if the cache can't be used."""
         if self._cache is None or plan.key is None:
-            metrics.CACHE.labels("bypass").inc()
+            metrics.CACHE.labels(self._model_name, "bypass").inc()
             return plan, None, "bypass"
         try:
             answer = await self._cache.get(plan.key)
         except CacheUnavailableError:
-            metrics.CACHE.labels("error").inc()
+            metrics.CACHE.labels(self._model_name, "error").inc()
             return replace(plan, key=None), None, "bypass"
         status: CacheStatus = "miss" if answer is None else "hit"
-        metrics.CACHE.labels(status).inc()
+        metrics.CACHE.labels(self._model_name, status).inc()
         return plan, answer, status
 
     async def complete(self, plan: Plan) -> Answer:
         """Computes the whole answer, and keeps it if the plan says so."""
         deltas: list[str] = []
-        async with aclosing(metrics.measured(self._engine.submit(plan.request))) as events:
+        async with aclosing(metrics.measured(self._engine.submit(plan.request), self._model_name)) as events:
             async for event in events:
                 if isinstance(event, Delta) and event.text:
                     deltas.append(event.text)
@@ -86,7 +86,7 @@ class Chat:
     async def stream(self, plan: Plan) -> AsyncGenerator[Chunk, None]:
         """The same as chunks, each as soon as its text is there; the first when the request has a slot."""
         deltas: list[str] = []
-        async with aclosing(metrics.measured(self._engine.submit(plan.request))) as events:
+        async with aclosing(metrics.measured(self._engine.submit(plan.request), self._model_name)) as events:
             async for event in events:
                 if isinstance(event, Started):
                     yield first_chunk(plan.header)

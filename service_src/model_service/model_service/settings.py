@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field, FilePath, HttpUrl, SecretStr, model_validator
+from pydantic import BaseModel, Field, FilePath, HttpUrl, SecretStr, model_validator
 
 from model_service.cpu_quota import default_threads
 from service_kit.settings import ServiceSettings, settings_config
+
+Context = Annotated[int, Field(ge=64, description="Tokens of one request, prompt and answer")]
+Slots = Annotated[int, Field(ge=1, le=256, description="Requests computed side by side")]
+
+
+class ModelEntry(BaseModel, frozen=True, extra="forbid"):
+    """One of several models; None is what the settings say for all."""
+
+    name: str = Field(min_length=1, description="The id clients ask for")
+    path: FilePath
+    use_int8: bool | None = None
+    context: Context | None = None
+    slots: Slots | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as it is served; ``name`` is the id clients ask for."""
+
+    name: str
+    path: Path
+    use_int8: bool
+    context: int
+    slots: int
 
 
 class ModelSettings(ServiceSettings):
@@ -17,11 +43,12 @@ class ModelSettings(ServiceSettings):
     model_config = settings_config("MODEL_")
 
     port: int = Field(default=5000, ge=1, le=65535)
-    path: FilePath = Field(description="The model's GGUF file")
+    path: FilePath | None = Field(default=None, description="The model's GGUF file, of a split one the first")
+    models: tuple[ModelEntry, ...] = Field(default=(), description="Instead of MODEL_PATH several models, as JSON")
     use_int8: bool = Field(default=True, description="Refuse a file that is not Q8_0; USE_INT8 works too")
     name: str = Field(default="", description="The id clients ask for; empty: the file's name")
-    context: int = Field(default=4096, ge=64, description="Tokens of one request, prompt and answer")
-    slots: int = Field(default=8, ge=1, le=256, description="Requests computed side by side")
+    context: Context = 4096
+    slots: Slots = 8
     threads: int = Field(default_factory=default_threads, ge=1, le=512)
     step_tokens: int = Field(default=256, ge=1, le=8192, description="The most tokens computed in one step")
     queue_limit: int = Field(default=64, ge=0, description="Requests that may wait for a slot")
@@ -39,9 +66,31 @@ class ModelSettings(ServiceSettings):
             values.setdefault("use_int8", os.environ["USE_INT8"])
         return values
 
+    @model_validator(mode="after")
+    def _has_models_of_different_names(self) -> Self:
+        if (self.path is None) == (not self.models):
+            raise ValueError("give MODEL_PATH for one model, or MODEL_MODELS for several")
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("two of MODEL_MODELS have the same name")
+        return self
+
     @property
-    def model_name(self) -> str:
-        return self.name or self.path.stem
+    def served_models(self) -> tuple[ServedModel, ...]:
+        """All of them, at least one."""
+        entries = self.models
+        if self.path is not None:
+            entries = (ModelEntry(name=self.name or self.path.stem, path=self.path),)
+        return tuple(
+            ServedModel(
+                name=entry.name,
+                path=entry.path,
+                use_int8=self.use_int8 if entry.use_int8 is None else entry.use_int8,
+                context=entry.context or self.context,
+                slots=entry.slots or self.slots,
+            )
+            for entry in entries
+        )
 
     @property
     def api_key_list(self) -> tuple[str, ...]:

@@ -96,10 +96,11 @@ class ServedModel:
         return output_of(self.process)
 
     def metric(self, sample: str) -> float:
-        """The value of one line of /metrics, named with its labels."""
+        """The value of one line of /metrics, named with its labels less the model's."""
+        model = f'model_name="{MODEL}"'
         for line in httpx.get(f"{self.url}/metrics").text.splitlines():
             name, _, value = line.rpartition(" ")
-            if name == sample:
+            if name.replace(f"{{{model}}}", "").replace(f",{model}", "").replace(f"{model},", "") == sample:
                 return float(value)
         raise AssertionError(f"no sample {sample}")
 

@@ -87,10 +87,10 @@ def test_what_only_looks_like_an_answer_does_not(
     stub.status, stub.answer = status, answer
     done = ready_check(stub.server_port, model_path)
     assert done.returncode == 1
-    assert done.stdout.startswith(said)
+    assert done.stdout.startswith(f"{MODEL}: {said}")
 
 
 def test_a_service_that_does_not_listen_does_not(model_path: Path) -> None:
     done = ready_check(free_port(), model_path)
     assert done.returncode == 1
-    assert done.stdout.startswith("no answer: ")
+    assert done.stdout.startswith(f"{MODEL}: no answer: ")

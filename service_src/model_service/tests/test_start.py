@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,7 +36,6 @@ def test_a_model_that_is_not_int8_is_served_where_that_is_allowed(source_path: P
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({}, "MODEL_PATH"),
         ({"MODEL_PATH": "/nonexistent.gguf"}, "MODEL_PATH"),
         ({"MODEL_PATH": __file__, "MODEL_SLOTS": "0"}, "MODEL_SLOTS"),
         ({"MODEL_PATH": __file__, "USE_INT8": "perhaps"}, "USE_INT8"),
@@ -46,6 +46,24 @@ def test_a_wrong_setting_is_named(settings: dict[str, object], named: str) -> No
     status, line = failure(**settings)
     assert status == 2
     assert f"model-service: setting MODEL_{named.removeprefix('MODEL_')}:" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "give MODEL_PATH for one model, or MODEL_MODELS for several"),
+        ({"MODEL_PATH": __file__, "MODEL_MODELS": [{"name": "a", "path": __file__}]}, "give MODEL_PATH for one model"),
+        ({"MODEL_MODELS": [{"name": "a", "path": __file__}] * 2}, "two of MODEL_MODELS have the same name"),
+        ({"MODEL_MODELS": [{"name": "a", "path": "/nonexistent.gguf"}]}, "setting MODEL_MODELS_0_PATH: Path does not"),
+        ({"MODEL_MODELS": [{"name": "a", "path": __file__, "slot": 1}]}, "setting MODEL_MODELS_0_SLOT: Extra inputs"),
+    ],
+    ids=["none", "both", "a name twice", "no file", "an unknown word"],
+)
+def test_models_that_can_not_be_served_are_named(settings: dict[str, object], said: str) -> None:
+    models = settings.get("MODEL_MODELS")
+    status, line = failure(**settings | ({"MODEL_MODELS": json.dumps(models)} if models else {}))
+    assert status == 2
+    assert said in line
 
 
 @pytest.mark.parametrize(("use_int8", "expected"), [("true", 2), ("false", 1)])

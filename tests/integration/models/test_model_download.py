@@ -54,7 +54,9 @@ def test_check_create_again_and_remove(store: Store, server: FaultServer, model_
     planned = store.run("model_download", check=True, **options)
     assert planned["changed"]
     assert not store.root.exists()
-    assert server.ranges == []
+    assert planned["pin"]["size"] == len(model_file.content)
+    assert server.ranges == [None]
+    server.ranges.clear()
 
     made = store.run("model_download", **options)
     assert made["changed"]
@@ -67,6 +69,7 @@ def test_check_create_again_and_remove(store: Store, server: FaultServer, model_
         "architecture": "llama",
         "quantization": "F32",
         "made": None,
+        "parts": [],
     }
     assert_whole(store, model_file)
     assert os.stat(made["path"]).st_mode & 0o777 == 0o640

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from model_service.llama.bindings import llama
 from model_service.llama.native_log import NativeLog
 
 FTYPE_Q8_0 = 7
+# The log that says why a model can't be loaded doesn't say which one.
+_loading = threading.Lock()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,10 +31,11 @@ class Model:
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
-        native_log.first_error = ""
-        self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
-        if not self.handle:
-            raise ModelError(f"cannot load {path}: {native_log.first_error or 'llama.cpp gave no reason'}")
+        with _loading:
+            native_log.first_error = ""
+            self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
+            if not self.handle:
+                raise ModelError(f"cannot load {path}: {native_log.first_error or 'llama.cpp gave no reason'}")
         self.vocab = llama.llama_model_get_vocab(self.handle)
         self.vocab_size: int = llama.llama_vocab_n_tokens(self.vocab)
         self.bos_text = self._text_of(llama.llama_vocab_bos(self.vocab))

@@ -13,13 +13,13 @@ from starlette.responses import JSONResponse, StreamingResponse
 
 from model_service import sse
 from model_service.answers import Answer, Chunk
-from model_service.chat import Chat, Plan
+from model_service.chat import Plan
 from model_service.chat_template import TemplateError
 from model_service.engine import EngineError
 from model_service.errors import to_api_error
 from model_service.parameters import first_unsupported
 from model_service.routes.auth import Tenant
-from model_service.routes.models import check_model
+from model_service.routes.models import models_of
 from model_service.schemas import ChatCompletion, ChatRequest
 from service_kit.errors import ApiError, error_response
 
@@ -41,13 +41,12 @@ class _ClientGoneError(Exception):
 )
 async def create_chat_completion(body: ChatRequest, request: Request, tenant: Tenant) -> Response:
     """The model's answer to a conversation, whole or as a stream of server-sent events."""
-    check_model(request.state.model_card, body.model)
+    chat = models_of(request).chat(body.model)
     unsupported = first_unsupported(body.model_extra or {})
     if unsupported is not None:
         name = unsupported.encode(errors="replace").decode()[:100]  # it may hold half a surrogate pair
         message = f"{name} is not supported by this server"
         raise ApiError(400, message, param=name, code="unsupported_parameter")
-    chat: Chat = request.state.chat
     try:
         plan, answer, status = await chat.look_up(chat.plan(body, tenant))
         headers = {"X-Cache": str(status)}

@@ -15,17 +15,20 @@ from pathlib import Path
 import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils import _model_store
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_store import (
-    DATA_NAME,
     ModelStore,
+    Part,
     Recipe,
     Record,
     checked_name,
     checked_sha256,
+    model_digest,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import ModelFileError
 
 CONTENT = b"GGUF and so on"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+PARTS = (b"GGUF one", b"GGUF, two")
+DIGESTS = tuple(hashlib.sha256(part).hexdigest() for part in PARTS)
 RECORD = Record("file:///x", None, SHA256, len(CONTENT), "llama", "Q8_0", Recipe("0" * 64, "by hand", "none"))
 
 
@@ -40,9 +43,9 @@ def store(tmp_path: Path) -> ModelStore:
 
 def publish(store: ModelStore, name: str = "tiny", record: Record = RECORD) -> Path:
     with store.lock(SHA256, unexpected):
-        data = store.work(SHA256) / DATA_NAME
+        data = store.work(SHA256) / "data"
         data.write_bytes(CONTENT)
-        path = store.publish(data, name, record)
+        path = store.publish([data], name, record)
         store.clean(SHA256)
     return path
 
@@ -92,7 +95,7 @@ def test_a_model_that_was_staged_when_its_run_was_killed_is_not_fetched_again(st
     staged = store.root / ".partial" / SHA256 / "new"
     staged.mkdir(parents=True)
     (staged / "tiny.gguf").write_bytes(CONTENT)
-    assert (store.work(SHA256) / DATA_NAME).read_bytes() == CONTENT
+    assert (store.work(SHA256) / "data").read_bytes() == CONTENT
     assert store.condition(SHA256, "tiny") == "absent"
 
 
@@ -102,6 +105,52 @@ def test_a_broken_record_counts_as_none(store: ModelStore, text: str) -> None:
     (path.parent / "record.json").write_text(text)
     assert store.record(SHA256) is None
     assert store.condition(SHA256, "tiny") == "unrecorded"
+
+
+def publish_split(store: ModelStore, name: str = "large") -> list[Path]:
+    parts = tuple(Part(digest, len(part)) for digest, part in zip(DIGESTS, PARTS, strict=True))
+    record = Record("file:///l", None, model_digest(DIGESTS), sum(map(len, PARTS)), "llama", "Q8_0", None, parts)
+    with store.lock(record.sha256, unexpected):
+        data = [store.work(record.sha256) / name for name in ("data-00001", "data-00002")]
+        for path, part in zip(data, PARTS, strict=True):
+            path.write_bytes(part)
+        first = store.publish(data, name, record)
+        store.clean(record.sha256)
+    files = store.found(record.sha256, name)
+    assert files[0] == first
+    assert store.record(record.sha256) == record
+    return files
+
+
+def test_a_split_model_is_present_while_all_its_parts_are(store: ModelStore) -> None:
+    first, second = publish_split(store)
+    digest = model_digest(DIGESTS)
+    # As `printf '%s\n' DIGEST… | sha256sum` prints it.
+    assert digest == hashlib.sha256(f"{DIGESTS[0]}\n{DIGESTS[1]}\n".encode()).hexdigest()
+    assert (first, second) == tuple(store.root / digest / f"large-0000{n}-of-00002.gguf" for n in (1, 2))
+    assert [path.read_bytes() for path in (first, second)] == list(PARTS)
+    assert store.condition(digest, "large") == "present"
+    assert store.file(digest, "large") == first
+    assert (store.names(digest), store.named("large"), store.named("larg")) == (["large"], [digest], [])
+    assert store.record_beside(first) == store.record(digest)
+    assert store.record_beside(second) is None
+
+    assert store.link(digest, "other")
+    second.unlink()
+    assert [store.condition(digest, name) for name in ("large", "other")] == ["damaged", "present"]
+    store.remove(digest, "large")
+    assert not first.exists()
+    store.remove(digest, "other")
+    assert not (store.root / digest).exists()
+
+
+def test_a_split_model_that_was_staged_in_part_is_not_fetched_again(store: ModelStore) -> None:
+    staged = store.root / ".partial" / SHA256 / "new"
+    staged.mkdir(parents=True)
+    (staged / "large-00001-of-00002.gguf").write_bytes(PARTS[0])
+    (staged.parent / "data-00002").write_bytes(PARTS[1])
+    work = store.work(SHA256)
+    assert [(work / f"data-0000{number}").read_bytes() for number in (1, 2)] == list(PARTS)
 
 
 def test_a_link_under_a_models_name_is_damaged(store: ModelStore, tmp_path: Path) -> None:
@@ -140,7 +189,9 @@ def test_the_lock_keeps_another_process_out_and_leaves_no_file(store: ModelStore
     assert list((store.root / ".partial").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-rf", "x.gguf", "a b", "x" * 129, "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a/b", ".hidden", "-rf", "x.gguf", "a b", "x" * 129, "a\n", "a-00001-of-00002"]
+)
 def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ModelFileError, match="can't be a model's name"):
         checked_name(name)

@@ -43,6 +43,17 @@ def test_a_refreshed_entry_replaces_the_one_that_was_seen(lockfile: Lockfile) ->
     assert lockfile.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_split_model_has_its_parts_beside(lockfile: Lockfile) -> None:
+    parts = ({"sha256": "cd" * 32, "size": 5}, {"sha256": "ef" * 32, "size": 3})
+    split = replace(ENTRY, size=8, parts=parts)
+    lockfile.write("large", split, None)
+    lockfile.write("tiny", ENTRY, None)
+    assert (lockfile.entry("large"), lockfile.entry("tiny")) == (split, ENTRY)
+    assert split.digests == ["cd" * 32, "ef" * 32]
+    assert ENTRY.digests == [ENTRY.sha256]
+    assert lockfile.text().count("parts:") == 1
+
+
 def test_hosts_that_got_different_files_are_told(lockfile: Lockfile) -> None:
     lockfile.write("tiny", ENTRY, None)
     # Another host, which saw no entry either, and got the same file; and one that got another.
@@ -63,6 +74,10 @@ def test_hosts_that_got_different_files_are_told(lockfile: Lockfile) -> None:
         ("{version: 1, models: {tiny: abc}}", "tiny needs source, revision, sha256 and size"),
         ("{version: 1, models: {tiny: {source: x}}}", "tiny needs source, revision, sha256 and size"),
         ("{version: 1, models: {tiny: {source: x, revision: null, sha256: abc, size: 1}}}", "64 hexadecimal digits"),
+        (
+            "{version: 1, models: {tiny: {source: x, revision: null, sha256: %s, size: 1, parts: [1]}}}" % ("a" * 64),
+            "for a split model parts with their sha256",
+        ),
         ("{version: 1, models: {tiny: {source: 1, revision: null, sha256: abc, size: 1}}}", "needs a source"),
     ],
 )
