@@ -63,6 +63,8 @@ class Source:
     declared: Callable[[], Declared]
     fetch: Callable[[PartialFile, Report], Optional[str]]
     declares_late: bool = False
+    # Where it is, if it is on this host.
+    local: Optional[Path] = None
     # As the source names it: a wheel's version, or what the hub calls a revision.
     revision: Optional[str] = None
 
@@ -110,6 +112,7 @@ def parse_source(source: str, options: HttpOptions, access: Access, revision: Op
             source,
             lambda: Declared(size=_local_size(path)),
             lambda partial, report: _copy(path, partial, report),
+            local=path,
         )
     raise ModelFileError(f"source {without_secrets(source)!r} is none of {_FORMS}")
 
@@ -149,13 +152,18 @@ def fetch_verified(source: Source, partial: PartialFile, report: Report) -> str 
         partial.restart()
         declared = source.fetch(partial, report)
     for expected in (partial.expected, declared):
-        if expected not in (None, partial.sha256):
-            raise WrongDigestError(
-                f"{source.name} has sha256 {partial.sha256}, expected {expected}: the file was changed at its"
-                " source, or the digest is of another file"
-            )
+        require_digest(source, expected, partial.sha256)
     partial.sync()
     return declared
+
+
+def require_digest(source: Source, expected: Optional[str], found: Optional[str]) -> None:
+    """Raises WrongDigestError unless they are the same; None stands for one that nobody knows."""
+    if None not in (expected, found) and expected != found:
+        raise WrongDigestError(
+            f"{source.name} has sha256 {found}, expected {expected}: the file was changed at its source, or the digest"
+            " is of another file"
+        )
 
 
 def _local_size(path: Path) -> int:

@@ -187,18 +187,30 @@ def low_precision_tensors(header: Header) -> tuple[Tensor, ...]:
     )
 
 
+def kv_head_widths(header: Header) -> tuple[int | None, int | None]:
+    """Elements of one head's key and of its value in the KV cache, None where the file doesn't say."""
+    heads = architecture_number(header, "attention.head_count")
+    width = architecture_number(header, "embedding_length")
+    head_width = width // heads if width and heads else None
+    key = architecture_number(header, "attention.key_length") or head_width
+    return key, architecture_number(header, "attention.value_length") or head_width
+
+
+def kv_types(header: Header) -> list[str]:
+    """The types that its KV cache can have: llama.cpp takes Q8_0 only where whole blocks make up each head."""
+    whole = all(width is None or width % _Q8_0_BLOCK_ELEMENTS == 0 for width in kv_head_widths(header))
+    return [kind for kind in KV_TYPES if whole or kind == "f16"]
+
+
 def kv_bytes_per_token(header: Header, kv_type: str) -> int | None:
     """Bytes of KV cache for one token in all layers; an upper bound where layers attend to a window only."""
     layers = architecture_number(header, "block_count")
     heads = architecture_number(header, "attention.head_count")
-    width = architecture_number(header, "embedding_length")
     kv_heads = header.metadata.get(f"{architecture(header)}.attention.head_count_kv", heads)
     if layers is None or layers > len(header.tensors):
         return None
     per_layer = kv_heads if isinstance(kv_heads, list) else [kv_heads] * layers
-    head_width = width // heads if width and heads else None
-    key = architecture_number(header, "attention.key_length") or head_width
-    value = architecture_number(header, "attention.value_length") or head_width
+    key, value = kv_head_widths(header)
     counts = [count for count in per_layer if isinstance(count, int) and count >= 0]
     if key is None or value is None or len(counts) != layers:
         return None

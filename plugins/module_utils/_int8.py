@@ -22,6 +22,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts impor
     Int8Report,
     architecture,
     int8_report,
+    kv_head_widths,
+    kv_types,
     low_precision_tensors,
     nominal_quantization,
 )
@@ -71,6 +73,7 @@ class Derivation:
     user: tuple[int, int]
     memory_bytes: Optional[int]
     allow_requantize: bool
+    kv_type: str
     timeout: float
     progress: Progress
     set_attributes: Callable[[Path], bool]
@@ -111,12 +114,24 @@ def require_int8(path: Path, header: Header) -> Int8Report:
     )
 
 
+def require_kv_type(path: Path, header: Header, kv_type: str) -> None:
+    """Raises ModelFileError unless the model's KV cache can have the type."""
+    if kv_type in kv_types(header):
+        return
+    key, value = kv_head_widths(header)
+    raise ModelFileError(
+        f"{path} can't have a KV cache of type {kv_type}: its heads are {key} (keys) and {value} (values) wide, and"
+        " multiples of 32 are needed; take f16"
+    )
+
+
 def ensure_derived(wanted: Derivation, check: bool) -> Derived:
     """Make the INT8 file unless it is there; with `check` only say what would be done."""
     if check and not wanted.source.exists():
         # In a first run under check mode the task before this one has only said that it would fetch the source.
         return Derived(True, None, None, None)
     header = model_header(wanted.source)
+    require_kv_type(wanted.source, header, wanted.kv_type)
     recorded = ModelStore(wanted.source.parent.parent).record_beside(wanted.source)
     source_sha256 = recorded.sha256 if recorded else _digest(wanted, parts_of(wanted.source))
     if int8_report(header).is_int8:

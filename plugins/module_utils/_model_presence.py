@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import Source, fetch_verified
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import Source, fetch_verified, require_digest
 from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import UNDECLARED, Declared
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf import GgufError, read_header
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_facts import (
@@ -144,10 +144,9 @@ def _present(
 ) -> dict[str, Any]:
     store, sha256 = wanted.store, model_digest(digests)
     paths = store.files(sha256, wanted.name, len(digests))
-    changed = before != "present"
-    for path in paths:
-        if path.exists():
-            changed = set_attributes(path) or changed
+    others = [path for path in paths if path.exists() and set_attributes(path)]
+    if others and before == "present":
+        before = "present, with another owner or mode"
     record = store.record(sha256)
     sizes = record.sizes if record else pin.sizes
     parts = [{"sha256": digest, "size": size} for digest, size in zip(digests, sizes)]
@@ -159,7 +158,7 @@ def _present(
         "parts": parts if len(parts) > 1 else [],
         "basis": pin.basis,
     }
-    return result(paths[0], sha256, changed, before, "present") | {
+    return result(paths[0], sha256, before != "present", before, "present") | {
         "record": asdict(record) if record else None,
         "pin": said,
     }
@@ -227,11 +226,13 @@ def _asked(wanted: Wanted, pin: Pin, digests: tuple[str, ...]) -> Pin:
     """The pin with the sizes that the source says; raises ModelFileError for what would keep it from being fetched."""
     if pin.basis == "given" and wanted.reachable:
         pin = Pin(digests, pin.basis, tuple(source.declared() for source in wanted.sources))
-    for source, digest, declared in zip(wanted.sources, digests, pin.declared):
-        if declared.sha256 not in (None, digest):
-            raise ModelFileError(f"{source.name} has sha256 {declared.sha256}, expected {digest}")
     root = next(path for path in (wanted.store.root, *wanted.store.root.parents) if path.exists())
     require_space(root, sum(size for size in pin.sizes if size))
+    for source, digest, declared in zip(wanted.sources, digests, pin.declared):
+        found = declared.sha256
+        if source.local:
+            found = file_digest(source.local, wanted.progress.update, "computing the digest")
+        require_digest(source, digest, found)
     return pin
 
 

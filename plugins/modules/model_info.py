@@ -141,6 +141,12 @@ int8_share:
   returned: success
   type: float
   sample: 0.210526
+kv_types:
+  description: The types that its KV cache can have; V(q8_0) takes heads whose width is a multiple of 32.
+  returned: success
+  type: list
+  elements: str
+  sample: [f16, q8_0]
 kv_bytes_per_token:
   description:
     - Bytes of KV cache that one token takes, by cache type; nothing where the architecture has no such cache
@@ -207,6 +213,7 @@ def describe(header: Header, context: int | None, slots: int, kv_type: str) -> d
         "tensor_types": {name: asdict(share) for name, share in facts.tensor_types(header).items()},
         "is_int8": int8.is_int8,
         "int8_share": int8.share,
+        "kv_types": facts.kv_types(header),
         "kv_bytes_per_token": {kind: facts.kv_bytes_per_token(header, kind) for kind in facts.KV_TYPES},
         "memory": estimate(header, context or context_length, slots, kv_type),
         "metadata": {key: printable(value) for key, value in header.metadata.items() if key != facts.CHAT_TEMPLATE},

@@ -30,6 +30,11 @@ options:
     type: str
     choices: [verified, present]
     default: verified
+  kv_type:
+    description: Type that the KV cache is to have; the module fails if the model can't have it.
+    type: str
+    choices: [f16, q8_0]
+    default: f16
   name:
     description:
       - Name of the INT8 model; its file is C(<name>.gguf).
@@ -101,10 +106,11 @@ EXAMPLES = r"""
     name: house-model-q8_0
   register: int8_model
 
-- name: Stop unless the model is INT8
+- name: Stop unless the model is INT8, and can have a KV cache of 8 bits too
   llm.orchestrator.model_quantization:
     path: "{{ int8_model.path }}"
     state: verified
+    kv_type: q8_0
 
 - name: Try the platform with a 4-bit model made INT8, which gains no quality
   llm.orchestrator.model_quantization:
@@ -180,6 +186,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._int8 import (
     model_header,
     parse_user,
     require_int8,
+    require_kv_type,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_store import (
     ModelStore,
@@ -194,6 +201,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._quantizer import
 def ensure_verified(module: AnsibleModule) -> dict[str, Any]:
     path = Path(module.params["path"])
     header = model_header(path)
+    require_kv_type(path, header, module.params["kv_type"])
     report = require_int8(path, header)
     return {
         "changed": False,
@@ -229,6 +237,7 @@ def ensure_present(module: AnsibleModule) -> dict[str, Any]:
         user=parse_user(params["user"]),
         memory_bytes=parse_memory(params["memory"]),
         allow_requantize=params["allow_requantize"],
+        kv_type=params["kv_type"],
         timeout=params["timeout"],
         progress=Progress(params["progress_file"]),
         set_attributes=set_attributes,
@@ -264,6 +273,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["verified", "present"], "default": "verified"},
+            "kv_type": {"type": "str", "choices": ["f16", "q8_0"], "default": "f16"},
             "name": {"type": "str"},
             "models_dir": {"type": "path", "default": "/var/lib/llm-orchestrator/models"},
             "image": {"type": "str", "default": "llm-orchestrator/model-service:0.1.0"},

@@ -28,6 +28,7 @@ from platform_runs import (
 
 COLLECTION = Path("collections/ansible_collections/llm/orchestrator")
 INVENTORY = ROOT / "inventories" / "local" / "hosts.yml"
+DEFAULT_MODEL = yaml.safe_load((ROOT / "roles/model_service/defaults/main.yml").read_text())["model_service_models"][0]
 
 # A second name for this machine.
 OTHER = {"other": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}}
@@ -180,39 +181,61 @@ def test_a_port_in_use_is_refused(playbook: Playbook) -> None:
     assert "or set traefik_port to a free one" in message
 
 
+def test_a_lockfile_pins_the_models_of_an_inventory(
+    playbook: Playbook, engine: docker.DockerClient, tmp_path: Path
+) -> None:
+    lockfile = tmp_path / "models.lock.yml"
+    unpinned = {"name": DEFAULT_MODEL["name"], "allow_requantize": True}
+    source = {"source": DEFAULT_MODEL["source"]}
+    variables = {"model_service_lockfile": str(lockfile), "model_service_models": [unpinned | source]}
+    assert "model_service_lockfile=models.lock.yml" in playbook("llm.orchestrator.lock").message()
+    locked = playbook("llm.orchestrator.lock", "-e", json.dumps(variables))
+    locked.assert_ok()
+    assert f"+    sha256: {DEFAULT_MODEL['sha256']}" in locked.output
+    entry = yaml.safe_load(lockfile.read_text())["models"][DEFAULT_MODEL["name"]]
+    assert (entry["source"], entry["sha256"]) == (DEFAULT_MODEL["source"], DEFAULT_MODEL["sha256"])
+
+    # With the lockfile the name is enough.
+    variables["model_service_models"] = [unpinned]
+    before = container_ids(engine)
+    run = playbook("llm.orchestrator.site", "-e", json.dumps(variables))
+    run.assert_ok()
+    assert (run.changed, container_ids(engine)) == (0, before)
+    lockfile.write_text(lockfile.read_text().replace(DEFAULT_MODEL["sha256"], "ab" * 32))
+    variables["model_service_models"] = [unpinned | {"sha256": DEFAULT_MODEL["sha256"]}]
+    assert "or refresh the lockfile with update_lock" in refused(playbook, "-e", json.dumps(variables))
+
+
+def local_model(path: Path) -> str:
+    """Variables for a model of which nobody has the digest."""
+    return json.dumps({"model_service_models": [{"name": "m", "source": f"file://{path}", "sha256": "0" * 64}]})
+
+
 def test_a_model_file_that_is_not_there_is_refused(playbook: Playbook) -> None:
-    message = refused(
-        playbook,
-        "-e",
-        "model_service_model_source=file:///nowhere/model.gguf",
-        "-e",
-        f"model_service_model_sha256={'0' * 64}",
-    )
-    assert "model_service_model_source names /nowhere/model.gguf, which is not a file on localhost" in message
+    message = refused(playbook, "-e", local_model(Path("/nowhere/model.gguf")))
+    assert "/nowhere/model.gguf is not a file on this host" in message
 
 
 def test_a_digest_that_does_not_match_is_refused(playbook: Playbook, tmp_path: Path) -> None:
     model = tmp_path / "model.gguf"
     model.write_bytes(b"GGUF, but not this one")
-    message = refused(
-        playbook,
-        "-e",
-        f"model_service_model_source=file://{model}",
-        "-e",
-        f"model_service_model_sha256={'0' * 64}",
-    )
-    assert f"and model_service_model_sha256 is {'0' * 64}: one of them is not the model that is meant" in message
+    message = refused(playbook, "-e", local_model(model))
+    assert f"file://{model} has sha256 " in message
+    assert f"expected {'0' * 64}" in message
+
+
+def test_a_model_that_the_disk_has_no_room_for_is_refused(playbook: Playbook, tmp_path: Path) -> None:
+    with open(tmp_path / "model.gguf", "wb") as sparse:
+        sparse.truncate(10**13)
+    message = refused(playbook, "-e", local_model(tmp_path / "model.gguf"))
+    assert "but 10000000.0 MB are needed: free some space" in message
 
 
 def test_too_little_memory_for_the_model_is_refused(playbook: Playbook) -> None:
     message = refused(playbook, "-e", "model_service_context=100000000")
-    assert "smollm2-135m-instruct with 8 slots of 100000000 tokens needs" in message
+    assert "(smollm2-135m-instruct with 8 slots of 100000000 tokens " in message
 
 
-REMOTE_MODEL = {
-    "model_service_model_source": "https://models.invalid/house-model.gguf",
-    "model_service_model_sha256": "0" * 64,
-}
 DEBIAN_12 = {
     "distribution": "Debian",
     "distribution_version": "12.9",
@@ -237,15 +260,12 @@ DEBIAN_12 = {
             {"ansible_become_user": "nobody", "ansible_become_method": "ansible.builtin.su"},
             "localhost: root is needed",
         ),
-        ({**REMOTE_MODEL, "model_service_model_bytes": 10**16}, "smollm2-135m-instruct needs"),
-        (REMOTE_MODEL, "set model_service_model_bytes to its size in bytes"),
-        ({"model_service_quantize": False}, "is Q4_1, not INT8 (Q8_0). Set model_service_quantize to true"),
         (
-            {"model_service_allow_requantize": False},
-            "is Q4_1, not INT8 (Q8_0). Name a file of higher precision, or allow INT8 that gains no quality",
+            {"model_service_models": [{**DEFAULT_MODEL, "allow_requantize": False}]},
+            "is Q4_1, of lower precision than INT8, which can't bring back what was lost",
         ),
     ],
-    ids=["system", "architecture", "root", "disk", "size", "not-int8", "low-precision"],
+    ids=["system", "architecture", "root", "low-precision"],
 )
 def test_what_cannot_work_is_refused_in_one_line(playbook: Playbook, variables: dict[str, object], line: str) -> None:
     assert line in refused(playbook, "-e", json.dumps(variables))

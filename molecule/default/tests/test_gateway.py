@@ -5,9 +5,15 @@ from __future__ import annotations
 import httpx
 import pytest
 
+MODELS = ["smollm2-135m-instruct", "four-bits"]
 
-def test_a_chat_completion_is_answered(gateway: httpx.Client) -> None:
-    model = gateway.get("/v1/models").json()["data"][0]["id"]
+
+def test_both_models_are_listed(gateway: httpx.Client) -> None:
+    assert [model["id"] for model in gateway.get("/v1/models").json()["data"]] == MODELS
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_chat_completion_is_answered(gateway: httpx.Client, model: str) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 16}
     answer = gateway.post("/v1/chat/completions", json=body)
     assert answer.status_code == 200
@@ -28,9 +34,8 @@ def test_plain_http_is_sent_to_https(gateway: httpx.Client) -> None:
 
 
 def test_a_stream_comes_in_pieces(gateway: httpx.Client) -> None:
-    model = gateway.get("/v1/models").json()["data"][0]["id"]
     body = {
-        "model": model,
+        "model": MODELS[0],
         "messages": [{"role": "user", "content": "Count to ten."}],
         "max_tokens": 16,
         "stream": True,
@@ -55,6 +60,8 @@ def test_an_administrator_route_wants_the_password(gateway: httpx.Client, admin:
     assert gateway.get(path, auth=admin).status_code == 200
 
 
-def test_the_models_file_is_int8(host) -> None:
-    found = host.check_output("ls /var/lib/llm-orchestrator/models/*/*.gguf").split()
-    assert any("q8_0" in path for path in found)
+def test_a_file_of_two_names_is_there_once_beside_the_int8_one(host) -> None:
+    found = host.check_output("stat --format '%i %n' /var/lib/llm-orchestrator/models/*/*.gguf").splitlines()
+    inodes = {path.rsplit("/", 1)[1]: inode for inode, path in (line.split() for line in found)}
+    assert sorted(inodes) == ["four-bits.gguf", "smollm2-135m-instruct-q8_0.gguf", "smollm2-135m-instruct.gguf"]
+    assert inodes["four-bits.gguf"] == inodes["smollm2-135m-instruct.gguf"]

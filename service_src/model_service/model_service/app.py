@@ -78,5 +78,6 @@ def _engine_config(settings: ModelSettings, model: ServedModel) -> EngineConfig:
         context=model.context,
         step_tokens=max(settings.step_tokens, model.slots),  # each slot needs one a step
         threads=settings.threads,
+        kv_type=model.kv_type,
     )
     return EngineConfig(model.path, size, settings.queue_limit, settings.queue_timeout_seconds)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, FilePath, HttpUrl, SecretStr, model_validator
 
 from model_service.cpu_quota import default_threads
 from service_kit.settings import ServiceSettings, settings_config
 
+KvType = Literal["f16", "q8_0"]
 Context = Annotated[int, Field(ge=64, description="Tokens of one request, prompt and answer")]
 Slots = Annotated[int, Field(ge=1, le=256, description="Requests computed side by side")]
 
@@ -22,6 +23,7 @@ class ModelEntry(BaseModel, frozen=True, extra="forbid"):
     name: str = Field(min_length=1, description="The id clients ask for")
     path: FilePath
     use_int8: bool | None = None
+    kv_type: KvType | None = None
     context: Context | None = None
     slots: Slots | None = None
 
@@ -33,6 +35,7 @@ class ServedModel:
     name: str
     path: Path
     use_int8: bool
+    kv_type: KvType
     context: int
     slots: int
 
@@ -47,6 +50,7 @@ class ModelSettings(ServiceSettings):
     models: tuple[ModelEntry, ...] = Field(default=(), description="Instead of MODEL_PATH several models, as JSON")
     use_int8: bool = Field(default=True, description="Refuse a file that is not Q8_0; USE_INT8 works too")
     name: str = Field(default="", description="The id clients ask for; empty: the file's name")
+    kv_type: KvType = Field(default="f16", description="Type of the KV cache; q8_0 takes half the memory")
     context: Context = 4096
     slots: Slots = 8
     threads: int = Field(default_factory=default_threads, ge=1, le=512)
@@ -86,6 +90,7 @@ class ModelSettings(ServiceSettings):
                 name=entry.name,
                 path=entry.path,
                 use_int8=self.use_int8 if entry.use_int8 is None else entry.use_int8,
+                kv_type=entry.kv_type or self.kv_type,
                 context=entry.context or self.context,
                 slots=entry.slots or self.slots,
             )

@@ -17,7 +17,7 @@ OTHER = "four-bit-model"
 def both(model_path: Path, source_path: Path) -> Iterator[ServedModel]:
     models = [
         {"name": MODEL, "path": str(model_path), "context": 256},
-        {"name": OTHER, "path": str(source_path), "use_int8": False, "slots": 2},
+        {"name": OTHER, "path": str(source_path), "use_int8": False, "slots": 2, "kv_type": "q8_0"},
     ]
     with ServedModel(MODEL_MODELS=json.dumps(models)) as served:
         yield served

@@ -2,15 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An HTTP server that misbehaves as it is told."""
+"""An HTTP server that misbehaves as it is told, and a proxy that leads to it."""
 
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,7 +23,9 @@ Fault = Callable[["Handler"], None]
 class FaultServer(ThreadingHTTPServer):
     """Serves one file with ranges; each request takes the next of `faults` instead, while there are any.
 
-    `extra` are headers of each answer; `paths` and `tokens` are what was asked for, and with which Authorization.
+    `files` are the contents of further paths. `extra` are headers of each answer; `paths` and `tokens` are what was
+    asked for, and with which Authorization. With `tls` it speaks HTTPS; `connections` counts those without a request
+    too.
     """
 
     daemon_threads = True
@@ -28,6 +33,9 @@ class FaultServer(ThreadingHTTPServer):
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
+        self.files: dict[str, bytes] = {}
+        self.tls: ssl.SSLContext | None = None
+        self.connections = 0
         self.etag = '"one"'
         self.faults: list[Fault] = []
         self.otherwise: Fault = serve
@@ -37,14 +45,26 @@ class FaultServer(ThreadingHTTPServer):
         self.tokens: list[str | None] = []
         self.sent = 0
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections += 1
+        if self.tls:
+            # A handshake that fails ends this connection alone.
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that give up or are killed are what these tests are about."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/model.gguf"
+        return f"{self.origin}/model.gguf"
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +78,10 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         fault = self.server.faults.pop(0) if self.server.faults else self.server.otherwise
         fault(self)
+
+    @property
+    def content(self) -> bytes:
+        return self.server.files.get(self.path, self.server.content)
 
     def begin(self, status: int, length: int, **headers: str) -> None:
         self.send_response(status)
@@ -84,7 +108,7 @@ def asked_start(handler: Handler) -> int:
 
 
 def serve(handler: Handler, upto: int | None = None, pause: float = 0.0) -> None:
-    content, start = handler.server.content, asked_start(handler)
+    content, start = handler.content, asked_start(handler)
     if start:
         content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
         handler.begin(206, len(content) - start, Content_Range=content_range)
@@ -152,3 +176,41 @@ def stalled(handler: Handler) -> None:
     handler.send(handler.server.content[:1000])
     handler.wfile.flush()
     time.sleep(3)
+
+
+class Proxy(ThreadingHTTPServer):
+    """Connects whoever asks to `target`; `asked` is where they wanted to go."""
+
+    daemon_threads = True
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
+        self.target = target
+        self.asked: list[str] = []
+
+
+class ProxyHandler(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_CONNECT(self) -> None:
+        self.server.asked.append(self.path)
+        with socket.create_connection(self.server.target) as far:
+            self.send_response(200)
+            self.end_headers()
+            thread = threading.Thread(target=relay, args=(self.connection, far))
+            thread.start()
+            relay(far, self.connection)
+            thread.join()
+
+    def log_message(self, *_: object) -> None:
+        """What was asked for is in `asked`."""
+
+
+def relay(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := one.recv(1 << 16):
+            other.sendall(piece)
+    # The end of either connection is the other's too.
+    for end in (one, other):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The model modules as the target's Python runs them, and models for them to work on."""
+"""The model modules as the target's Python runs them, models for them to work on, and disks that are full."""
 
 from __future__ import annotations
 
@@ -84,3 +84,29 @@ class ModelFile:
         whole = model({"a.weight": ((1024, DATA_BYTES // 4096), "F32")}, file_type=0)
         self.content = whole[:-DATA_BYTES] + random.Random(seed).randbytes(DATA_BYTES)
         self.sha256 = hashlib.sha256(self.content).hexdigest()
+
+
+class Disk:
+    """A file system of its own, with a store in which another model lies already."""
+
+    def __init__(self, mount: Path, neighbour: Path) -> None:
+        self.mount = mount
+        self.filler = mount / "filler"
+        self.store = Store(mount / "models")
+        self.neighbour = ModelFile(9)
+        neighbour.write_bytes(self.neighbour.content)
+        source = {"source": f"file://{neighbour}", "sha256": self.neighbour.sha256}
+        assert self.store.run("model_download", name="neighbour", **source)["changed"]
+        self.visible = self.store.visible()
+
+    def fill(self, free: int = 0) -> None:
+        """Leave this much of it free, as another process might."""
+        status = os.statvfs(self.mount)
+        with open(self.filler, "ab") as filler:
+            os.posix_fallocate(filler.fileno(), filler.tell(), status.f_bavail * status.f_frsize - free)
+
+    def leave_files(self, count: int) -> None:
+        """As many files and directories can be made yet."""
+        status = os.statvfs(self.mount)
+        limit = f"remount,nr_inodes={status.f_files - status.f_ffree + count}"
+        subprocess.run(["mount", "-o", limit, str(self.mount)], check=True)

@@ -9,15 +9,21 @@ from typing import Any
 from model_service.llama.bindings import llama
 from model_service.llama.model import Model, ModelError
 
+KV_TYPES = {"f16": llama.GGML_TYPE_F16, "q8_0": llama.GGML_TYPE_Q8_0}
+
 
 @dataclass(frozen=True, slots=True)
 class ContextSize:
-    """``context``: tokens of one sequence; ``step_tokens``: the most tokens computed in one step."""
+    """``context``: tokens of one sequence; ``step_tokens``: the most tokens computed in one step.
+
+    ``kv_type`` is the type of the KV cache's elements, a key of ``KV_TYPES``.
+    """
 
     slots: int
     context: int
     step_tokens: int
     threads: int
+    kv_type: str = "f16"
 
 
 class Context:
@@ -33,13 +39,14 @@ class Context:
         params.kv_unified = False
         params.n_batch = params.n_ubatch = size.step_tokens
         params.n_outputs_max = size.slots
+        params.type_k = params.type_v = KV_TYPES[size.kv_type]
         params.n_threads = params.n_threads_batch = size.threads
         params.no_perf = True
         self._handle = llama.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise ModelError(
-                f"llama.cpp cannot make a context of {size.slots} x {size.context} tokens; "
-                "lower MODEL_SLOTS or MODEL_CONTEXT, or give it more memory"
+                f"llama.cpp cannot make a context of {size.slots} x {size.context} tokens "
+                f"and a KV cache of type {size.kv_type}; lower MODEL_SLOTS or MODEL_CONTEXT, or give it more memory"
             )
         self._memory = llama.llama_get_memory(self._handle)
         self._batch = llama.llama_batch_init(size.step_tokens, 0, 1)
