@@ -40,6 +40,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
     file_digest,
     fsync_path,
     require_space,
+    telling_full,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import Progress
 from ansible_collections.llm.orchestrator.plugins.module_utils._quantizer import (
@@ -140,10 +141,11 @@ def ensure_derived(wanted: Derivation, check: bool) -> Derived:
     key = f"int8-{source_sha256}"
     record = wanted.store.derivative(source_sha256, RECIPE)
     named = record is not None and wanted.store.condition(record.sha256, wanted.name) == "present"
+    leftovers = any(wanted.store.has_leftovers(one) for one in (key, record.sha256 if record else key))
     if check and not named:
         return Derived(True, None, None, record)
-    if not check and (not named or wanted.store.has_leftovers(key)):
-        with wanted.store.lock(key, wanted.waiting):
+    if not check and (not named or leftovers):
+        with wanted.store.lock(key, wanted.waiting), telling_full(wanted.store.root):
             record = wanted.store.derivative(source_sha256, RECIPE)
             try:
                 record = record or _derive(wanted, header, source_sha256, recorded)
@@ -223,11 +225,15 @@ def _derive(wanted: Derivation, header: Header, source_sha256: str, recorded: Re
 
 
 def _ensure_named(wanted: Derivation, record: Record) -> None:
-    if wanted.store.condition(record.sha256, wanted.name) == "present":
+    store, sha256 = wanted.store, record.sha256
+    present = store.condition(sha256, wanted.name) == "present"
+    if present and not store.has_leftovers(sha256):
         return
-    with wanted.store.lock(record.sha256, wanted.waiting):
-        wanted.store.remove(record.sha256, wanted.name)
-        wanted.store.link(record.sha256, wanted.name)
+    with store.lock(sha256, wanted.waiting):
+        if not present:
+            store.remove(sha256, wanted.name)
+            store.link(sha256, wanted.name)
+        store.clean(sha256)
 
 
 def _require_same_model(source: Header, made: Header) -> None:

@@ -32,6 +32,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
     UnusableBytesError,
     file_digest,
     require_space,
+    telling_full,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._progress import Progress
 
@@ -170,9 +171,9 @@ def _first_use(wanted: Wanted, pin: Pin, set_attributes: SetAttributes, check: b
         return result(None, None, True, "absent", "present") | {"record": None, "pin": None}
     store = wanted.store
     key = f"source-{hashlib.sha256(wanted.source_name.encode()).hexdigest()}"
-    with store.lock(key, wanted.waiting):
-        data = [store.work(key) / name for name in data_names(len(wanted.sources))]
+    with store.lock(key, wanted.waiting), telling_full(store.root):
         try:
+            data = [store.work(key) / name for name in data_names(len(wanted.sources))]
             fetched = []
             late = True
             for source, path in zip(wanted.sources, data):
@@ -208,18 +209,19 @@ def _obtain(wanted: Wanted, pin: Pin, digests: tuple[str, ...], set_attributes: 
         store.remove(sha256, wanted.name)
     if store.link(sha256, wanted.name):
         return
-    data = [store.work(sha256) / name for name in data_names(len(digests))]
     try:
-        _require_space_for_all(wanted, pin, data)
-        for source, path, digest in zip(wanted.sources, data, digests):
-            with PartialFile(path, digest) as partial:
-                fetch_verified(source, partial, wanted.progress.update)
-        record = describe(data, wanted.source_name, pin.revision or wanted.sources[0].revision, digests)
+        with telling_full(store.root):
+            data = [store.work(sha256) / name for name in data_names(len(digests))]
+            _require_space_for_all(wanted, pin, data)
+            for source, path, digest in zip(wanted.sources, data, digests):
+                with PartialFile(path, digest) as partial:
+                    fetch_verified(source, partial, wanted.progress.update)
+            record = describe(data, wanted.source_name, pin.revision or wanted.sources[0].revision, digests)
+            _publish(wanted, data, record, set_attributes)
     except UnusableBytesError:
         # The bytes of a download that broke off stay instead, for the next run.
         store.clean(sha256)
         raise
-    _publish(wanted, data, record, set_attributes)
 
 
 def _asked(wanted: Wanted, pin: Pin, digests: tuple[str, ...]) -> Pin:
@@ -276,7 +278,7 @@ def ensure_absent(
     store: ModelStore, name: str, sha256: Optional[str], waiting: Callable[[], None], check: bool
 ) -> dict[str, Any]:
     """The module's result, of all files of the name where no digest is given; raises ModelFileError."""
-    digests = [sha256] if sha256 else store.named(name)
+    digests = [sha256] if sha256 else sorted({*store.named(name), *store.half_removed()})
     states = {digest: store.condition(digest, name) for digest in digests}
     found = [digest for digest in digests if states[digest] != "absent" or store.has_leftovers(digest)]
     for digest in () if check else found:
@@ -298,6 +300,7 @@ def prune(store: ModelStore, name: str, sha256: Optional[str], check: bool) -> l
         if not check:
             with store.lock(digest, lambda: None):
                 store.remove(digest, name)
+                store.clean(digest)
     for key in store.unfinished():
         try:
             with store.lock(key, _leave):

@@ -33,6 +33,9 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 
 RECORD_NAME = "record.json"
 _SUFFIX = ".gguf"
+_LOCK = ".lock"
+# Of the directory of a model that is being removed.
+_GONE = ".gone"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -168,7 +171,12 @@ class ModelStore:
 
     def unfinished(self) -> list[str]:
         """The keys of work in progress, or left by a run that ended."""
-        return sorted(path.name for path in (self.root / ".partial").glob("*") if path.is_dir())
+        names = (path.name for path in (self.root / ".partial").glob("*"))
+        return sorted({name.removesuffix(_LOCK).removesuffix(_GONE) for name in names})
+
+    def half_removed(self) -> list[str]:
+        """The digests of models whose removal was begun and not ended."""
+        return sorted(path.stem for path in self.root.glob(f".partial/*{_GONE}"))
 
     def derivative(self, source_sha256: str, recipe: str) -> Record | None:
         """The record of an intact file that was made from `source_sha256` by `recipe`."""
@@ -190,7 +198,7 @@ class ModelStore:
         """
         _make_directory(self.root, 0o755)
         _make_directory(self.root / ".partial", 0o700)
-        path = self.root / ".partial" / f"{key}.lock"
+        path = self.root / ".partial" / f"{key}{_LOCK}"
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -225,10 +233,11 @@ class ModelStore:
 
     def clean(self, key: str) -> None:
         """Remove what was left of work on `key`. Hold the lock."""
-        shutil.rmtree(self.root / ".partial" / key, ignore_errors=True)
+        for name in (key, key + _GONE):
+            shutil.rmtree(self.root / ".partial" / name, ignore_errors=True)
 
     def has_leftovers(self, key: str) -> bool:
-        return (self.root / ".partial" / key).exists()
+        return any((self.root / ".partial" / name).exists() for name in (key, key + _GONE, key + _LOCK))
 
     def publish(self, data: list[Path], name: str, record: Record) -> Path:
         """Make the whole and verified files `data` visible as `name`, with their record. Hold the digest's lock.
@@ -250,7 +259,8 @@ class ModelStore:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            for part in (*names, RECORD_NAME):
+            # The first part is the one that a model is found by, so it comes last.
+            for part in (RECORD_NAME, *reversed(names)):
                 os.replace(staged / part, target / part)
             fsync_path(target)
         fsync_path(self.root)
@@ -268,7 +278,8 @@ class ModelStore:
         for other in self.names(sha256):
             if other != name and self.condition(sha256, other) == "present":
                 found = self.found(sha256, other)
-                for path, place in zip(found, self.files(sha256, name, len(found))):
+                # The first part is the one that a model is found by, so it comes last.
+                for path, place in reversed([*zip(found, self.files(sha256, name, len(found)))]):
                     os.link(path, place)
                 fsync_path(self.root / sha256)
                 return True
@@ -276,16 +287,26 @@ class ModelStore:
 
     def remove(self, sha256: str, name: str) -> None:
         """Remove the files of `name`, and their record with the last name. Hold the lock."""
-        for path in self.found(sha256, name):
-            _remove_any(path)
-        directory = self.root / sha256
-        if directory.exists() and not self.names(sha256):
-            (directory / RECORD_NAME).unlink(missing_ok=True)
-            try:
-                directory.rmdir()
-            except OSError as error:
-                raise ModelFileError(f"{directory} can't be removed: {error.strerror}") from error
+        directory, files = self.root / sha256, self.found(sha256, name)
+        for path in files:
+            if path.is_dir() and not path.is_symlink():
+                raise ModelFileError(f"{path} is a directory, where a model file should be: remove it by hand")
+        if set(self.names(sha256)) - {name}:
+            for path in files:
+                path.unlink()
+            fsync_path(directory)
+        elif directory.exists():
+            strange = sorted(
+                {path.name for path in directory.iterdir()} - {RECORD_NAME, *(path.name for path in files)}
+            )
+            if strange:
+                raise ModelFileError(f"{directory} can't be removed: it has {strange[0]}, which is no model's")
+            # At once, and without anything new, for which a full disk has no room.
+            gone = self.root / ".partial" / f"{sha256}{_GONE}"
+            shutil.rmtree(gone, ignore_errors=True)
+            os.rename(directory, gone)
             fsync_path(self.root)
+            shutil.rmtree(gone)
 
 
 def data_names(count: int) -> list[str]:
@@ -323,12 +344,6 @@ def checked_sha256(sha256: str) -> str:
     if re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         return sha256.lower()
     raise ModelFileError(f"sha256 {sha256!r} is no SHA-256: 64 hexadecimal digits are needed")
-
-
-def _remove_any(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        raise ModelFileError(f"{path} is a directory, where a model file should be: remove it by hand")
-    path.unlink()
 
 
 def _make_directory(path: Path, mode: int) -> None:

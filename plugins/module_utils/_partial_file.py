@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
@@ -18,6 +19,7 @@ Report = Callable[[str, int, Optional[int]], None]
 CHUNK_BYTES = 1 << 20
 # Never taken by a model, so that a full disk doesn't stop the host's other work.
 KEEP_FREE_BYTES = 64 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ModelFileError(Exception):
@@ -41,6 +43,27 @@ def require_space(directory: Path, needed: int) -> None:
             f"{directory} has room for {megabytes(free)} (with {megabytes(KEEP_FREE_BYTES)} kept free), "
             f"but {megabytes(needed)} are needed: free some space or choose another models_dir"
         )
+
+
+@contextmanager
+def telling_full(directory: Path) -> Iterator[None]:
+    """Makes what fails for lack of room below `directory` a DiskFullError that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise no_room(directory) from error
+        raise
+
+
+def is_full(directory: Path) -> bool:
+    """Whether its file system has no room for another file, or for a few more bytes."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize < CHUNK_BYTES or (status.f_files > 0 and status.f_favail == 0)
+
+
+def no_room(directory: Path) -> DiskFullError:
+    return DiskFullError(f"{directory} is full: free some space or choose another models_dir")
 
 
 def megabytes(count: int) -> str:
@@ -109,8 +132,8 @@ class PartialFile:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFullError(f"{self.path.parent} is full after {megabytes(self.size)}") from error
+            if error.errno in _FULL:
+                raise no_room(self.path.parent) from error
             raise
         self._digest.update(chunk)
         self.size += len(chunk)

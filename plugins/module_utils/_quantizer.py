@@ -19,7 +19,9 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_types impor
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     ModelFileError,
     Report,
+    is_full,
     megabytes,
+    no_room,
 )
 
 try:
@@ -160,6 +162,8 @@ def _check(container: Any, job: QuantizationJob) -> None:
             f"quantizing {job.source[0]} needs more than its memory limit of {megabytes(job.memory_bytes)}:"
             " raise memory"
         )
+    if state["ExitCode"] and is_full(job.output):
+        raise no_room(job.output)
     if state["ExitCode"]:
         lines = container.logs(tail=_LOG_LINES).decode("utf-8", "replace").strip().splitlines()
         reason = lines[-1] if lines else "it gave no reason"
