@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import struct
@@ -44,14 +45,30 @@ from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.gguf_f
     tensor,
 )
 
-MUTATIONS = 2000
+MUTATIONS = 20_000
 SEED = 20261122
+
+
+def bounded(path: Path) -> Header:
+    """What read_header says, as long as it takes less than a second of the processor's time and 64 MiB."""
+    started = time.process_time()
+    try:
+        return read_header(path)
+    finally:
+        assert time.process_time() - started < 1
+        # Once more, as counting memory takes time itself.
+        tracemalloc.start()
+        with contextlib.suppress(GgufError):
+            read_header(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 64 << 20
 
 
 def read(directory: Path, content: bytes) -> Header:
     path = directory / "model.gguf"
     path.write_bytes(content)
-    return read_header(path)
+    return bounded(path)
 
 
 def refused(directory: Path, content: bytes, kind: type[GgufError]) -> str:
@@ -98,21 +115,6 @@ def test_honours_the_alignment_that_the_file_names(tmp_path: Path) -> None:
     head = header(pairs, [tensor("a", (8,), 0, 0), tensor("b", (8,), 0, 256)])
     found = read(tmp_path, head.ljust(256, b"\0") + bytes(256 + 32))
     assert (found.data_offset, found.tensors[1].offset) == (256, 256)
-
-
-def test_agrees_with_the_gguf_package(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf", reason="the gguf package is not installed")
-    path = tmp_path / "model.gguf"
-    path.write_bytes(model(llama_tensors("Q4_0", layers=3), llama_pairs(3), file_type=2))
-    ours, theirs = read_header(path), gguf.GGUFReader(path)
-    assert [(t.name, t.dims, t.type.name, t.nbytes, ours.data_offset + t.offset) for t in ours.tensors] == [
-        (t.name, tuple(t.shape), t.tensor_type.name, t.n_bytes, t.data_offset) for t in theirs.tensors
-    ]
-    names = [name for name in theirs.fields if not name.startswith("GGUF.")]
-    assert list(ours.metadata) == names
-    for name in names:
-        if not isinstance(ours.metadata[name], Omitted):
-            assert ours.metadata[name] == theirs.fields[name].contents()
 
 
 def test_every_truncation_of_a_file_is_refused(tmp_path: Path) -> None:
@@ -223,25 +225,13 @@ def test_a_count_that_only_a_large_file_could_hold_costs_no_memory(tmp_path: Pat
     counted = string("k") + struct.pack("<IIQ", ARRAY, U64, 2**30) + bytes(64)
     path.write_bytes(header([counted, pair("last", STRING, "x")]))
     os.truncate(path, 2**35)
-    tracemalloc.start()
-    try:
-        started = time.monotonic()
-        with pytest.raises(GgufError):
-            read_header(path)
-        assert time.monotonic() - started < 1
-        assert tracemalloc.get_traced_memory()[1] < 64 << 20
-    finally:
-        tracemalloc.stop()
+    with pytest.raises(GgufError):
+        bounded(path)
 
 
 def test_endless_small_strings_are_bounded_in_time(tmp_path: Path) -> None:
-    path = tmp_path / "zeros.gguf"
     arrays = [string(f"k{n}") + struct.pack("<IIQ", ARRAY, STRING, 1_500_000) + bytes(12_000_000) for n in range(2)]
-    path.write_bytes(header(arrays))
-    started = time.monotonic()
-    with pytest.raises(GgufLimitError, match="strings"):
-        read_header(path)
-    assert time.monotonic() - started < 2
+    assert "strings" in refused(tmp_path, header(arrays), GgufLimitError)
 
 
 def test_metadata_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
@@ -254,30 +244,43 @@ def test_a_very_long_string_is_passed_over(tmp_path: Path) -> None:
     assert read(tmp_path, header(pairs)).metadata == {"long": Omitted("bytes", 2_000_000), "next": 7}
 
 
+def mutated(whole: bytes, head: int, chance: random.Random) -> bytes:
+    """`whole`, whose first `head` bytes are its header, with one to four changes in that."""
+    content = bytearray(whole)
+    for _ in range(chance.randint(1, 4)):
+        at, length = chance.randrange(4, head), chance.choice((1, 4, 8))
+        change = chance.choice(("replace", "replace", "replace", "insert", "delete", "copy", "truncate"))
+        new = chance.choice((b"\xff" * 8, bytes(8), chance.randbytes(8), struct.pack("<Q", 2**31)))[:length]
+        if change == "truncate":
+            del content[at:]
+        elif change == "copy":
+            start = chance.randrange(4, head)
+            content[at : at + 4 * length] = content[start : start + 4 * length]
+        else:
+            content[at : at + (0 if change == "insert" else length)] = b"" if change == "delete" else new
+    return bytes(content)
+
+
 def test_mutated_headers_end_in_a_header_or_a_reason_at_once(tmp_path: Path) -> None:
-    whole = model(llama_tensors("Q4_0", layers=2), llama_pairs(2), file_type=2)
-    head = read(tmp_path, whole).data_offset
+    values = [pair(f"k{kind}", kind, "x" if kind == STRING else 1) for kind in (*range(ARRAY), U64, I64, F64)]
+    arrays = [pair("strings", ARRAY, (STRING, ["x"] * 9)), pair("numbers", ARRAY, (I64, [1] * 9))]
+    wholes = [
+        model(llama_tensors("Q4_0", layers=2), llama_pairs(2), file_type=2),
+        model({"a.weight": ((32, 2), "Q8_0")}, values + arrays),
+    ]
+    heads = [read(tmp_path, whole).data_offset for whole in wholes]
     chance = random.Random(SEED)
     path = tmp_path / "model.gguf"
     reasons = []
-    slowest = 0.0
-    for _ in range(MUTATIONS):
-        mutated = bytearray(whole)
-        for _ in range(chance.randint(1, 4)):
-            at = chance.randrange(4, head)
-            mutated[at : at + chance.choice((1, 4, 8))] = chance.choice(
-                (b"\xff" * 8, b"\0" * 8, chance.randbytes(8), struct.pack("<Q", 2**31))
-            )[: chance.choice((1, 4, 8))]
-        path.write_bytes(mutated)
-        started = time.monotonic()
+    for number in range(MUTATIONS):
+        content = mutated(wholes[number % 2], heads[number % 2], chance)
+        path.write_bytes(content)
         try:
-            found = read_header(path)
+            found = bounded(path)
         except GgufError as error:
             reasons.append(str(error))
         else:
-            assert all(found.data_offset + t.offset + t.nbytes <= len(mutated) for t in found.tensors)
-        slowest = max(slowest, time.monotonic() - started)
-    assert slowest < 1
+            assert all(found.data_offset + t.offset + t.nbytes <= len(content) for t in found.tensors)
     assert len(reasons) > MUTATIONS / 2
     assert all(reasons)
 
@@ -293,6 +296,4 @@ def test_a_huge_sparse_file_is_read_at_once(tmp_path: Path) -> None:
     rows = 2**25
     path.write_bytes(header([pair("general.architecture", STRING, "llama")], [tensor("t.weight", (1024, rows), 8, 0)]))
     os.truncate(path, 2**36)
-    started = time.monotonic()
-    assert read_header(path).tensors[0].elements == 1024 * rows
-    assert time.monotonic() - started < 0.1
+    assert bounded(path).tensors[0].elements == 1024 * rows
