@@ -82,6 +82,7 @@ part_molecule() {
   molecule test --scenario-name container_service
   molecule test --scenario-name default
   molecule test --scenario-name traefik
+  molecule test --scenario-name models
 }
 
 # Runs part $2 beside part $1, and shows what it said afterwards.

@@ -117,8 +117,10 @@ def _signer(source: str, asked: dict[str, str], access: Access) -> Callable[[], 
             "s3",
             region_name=access.s3_region,
             endpoint_url=access.s3_endpoint,
+            # Not "auto": that asks Amazon's global address, which redirects to the bucket's region while the bucket
+            # is new, and the signature is for one address.
             config=botocore.config.Config(
-                signature_version="s3v4", s3={"addressing_style": "path" if access.s3_endpoint else "auto"}
+                signature_version="s3v4", s3={"addressing_style": "path" if access.s3_endpoint else "virtual"}
             ),
         )
     except (botocore.exceptions.BotoCoreError, ValueError) as error:

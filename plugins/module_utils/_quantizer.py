@@ -26,7 +26,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 
 try:
     import docker
-    from docker.errors import DockerException, ImageNotFound
+    from docker.errors import APIError, DockerException, ImageNotFound
     from docker.types import Mount
 except ImportError:
     HAS_DOCKER = False
@@ -39,6 +39,7 @@ OUTPUT_NAME = "model.gguf"
 _JOB_KIND = "model-quantization"
 _ENTRYPOINT = ["/opt/venv/bin/python", "-m", "model_service.quantize"]
 _POLL_SECONDS = 0.25
+_REMOVAL_SECONDS = 60
 _LOG_LINES = 20
 # The interpreter, llama.cpp's code and its bookkeeping of tensors.
 _BASE_MEMORY_BYTES = 512 << 20
@@ -93,7 +94,7 @@ def quantize(job: QuantizationJob, report: Report) -> str:
 
 
 def _run(client: Any, job: QuantizationJob, report: Report) -> str:
-    _remove_leftovers(client, job.key)
+    _remove_containers(client, job.key)
     try:
         image_id = str(client.images.get(job.image).id)
     except ImageNotFound:
@@ -106,7 +107,7 @@ def _run(client: Any, job: QuantizationJob, report: Report) -> str:
         _wait(container, job, report)
         _check(container, job)
     finally:
-        container.remove(force=True, v=True)
+        _remove_containers(client, job.key)
     return image_id
 
 
@@ -137,10 +138,19 @@ def _create(client: Any, job: QuantizationJob) -> Any:
     )
 
 
-def _remove_leftovers(client: Any, key: str) -> None:
+def _remove_containers(client: Any, key: str) -> None:
+    """Remove the key's containers, also one that the engine made after the run that asked for it was killed."""
     filters = {"label": [f"{JOB_LABEL}={_JOB_KIND}", f"{JOB_LABEL}.key={key}"]}
-    for container in client.containers.list(all=True, filters=filters):
-        container.remove(force=True, v=True)
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    # One that the engine is already removing stays in its list for a while, but can't be inspected or removed.
+    while containers := client.containers.list(all=True, filters=filters, sparse=True):
+        for container in containers:
+            try:
+                container.remove(force=True, v=True)
+            except APIError as error:
+                if error.status_code not in (404, 409) or time.monotonic() > deadline:
+                    raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait(container: Any, job: QuantizationJob, report: Report) -> None:

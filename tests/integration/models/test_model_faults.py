@@ -257,9 +257,12 @@ def assert_told(disk: Disk, failed: dict[str, Any]) -> None:
     assert_as_before(disk)
 
 
-def test_a_disk_that_is_too_small_is_found_out_first(disk: Disk, server: FaultServer, model_file: ModelFile) -> None:
+@pytest.mark.parametrize("check", [False, True])
+def test_a_disk_that_is_too_small_is_found_out_first(
+    disk: Disk, server: FaultServer, model_file: ModelFile, check: bool
+) -> None:
     disk.fill(free=KEEP_FREE_BYTES + 6 * MIB)
-    failed = disk.store.run("model_download", **asked(server, model_file))
+    failed = disk.store.run("model_download", check=check, **asked(server, model_file))
     assert "but 8.4 MB are needed" in failed["msg"]
     assert_as_before(disk)
     assert server.sent < len(model_file.content)

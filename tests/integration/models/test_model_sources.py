@@ -92,6 +92,15 @@ def test_a_digest_that_the_server_declares_is_held_against_the_file(
     assert store.visible() == store.leftovers() == []
 
 
+def test_another_digest_than_the_server_declares_is_found_before_anything_is_fetched(
+    store: Store, server: FaultServer, model_file: ModelFile
+) -> None:
+    server.extra = {"Repr-Digest": repr_digest(model_file.sha256)}
+    failed = store.run("model_download", check=True, name="tiny", source=server.url, sha256="0" * 64)
+    assert f"has sha256 {model_file.sha256}, expected {'0' * 64}" in failed["msg"]
+    assert not store.root.exists()
+
+
 def test_without_any_digest_it_fails_unless_the_first_use_is_trusted(
     store: Store, server: FaultServer, model_file: ModelFile
 ) -> None:
