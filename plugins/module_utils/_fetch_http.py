@@ -40,7 +40,7 @@ if HAS_REQUESTS:
     import requests
 
 # What a connection that breaks off may lose: small, so that even one that often does gets on.
-NETWORK_CHUNK_BYTES = 64 << 10
+NETWORK_CHUNK_BYTES = 256 << 10
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STRUCTURED_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:?(?P<digest>[A-Za-z0-9+/]{43}=):?", re.IGNORECASE)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
@@ -19,6 +21,7 @@ Report = Callable[[str, int, Optional[int]], None]
 CHUNK_BYTES = 1 << 20
 # Never taken by a model, so that a full disk doesn't stop the host's other work.
 KEEP_FREE_BYTES = 64 << 20
+_BATCHES_AHEAD = 8
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -92,6 +95,40 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+class _Digest:
+    """A SHA-256 that is computed in a thread of its own, while the next bytes are fetched and written."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._sha256 = hashlib.sha256()
+        self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._batches: deque[Future[None]] = deque()
+
+    def update(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._waiting += len(chunk)
+        # Handing over takes as long as computing the digest of a small chunk.
+        if self._waiting >= CHUNK_BYTES:
+            self._hand_over()
+            if len(self._batches) > _BATCHES_AHEAD:
+                self._batches.popleft().result()
+
+    def hexdigest(self) -> str:
+        self._hand_over()
+        while self._batches:
+            self._batches.popleft().result()
+        return self._sha256.hexdigest()
+
+    def _hand_over(self) -> None:
+        chunks, self._chunks, self._waiting = self._chunks, [], 0
+        self._batches.append(self._thread.submit(self._compute, chunks))
+
+    def _compute(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._sha256.update(chunk)
+
+
 class PartialFile:
     """The bytes of a model so far, with their digest. What an earlier run left is taken over by `take_over`.
 
@@ -102,13 +139,16 @@ class PartialFile:
         self.path = path
         self.expected = expected
         self.size = 0
-        self._digest = hashlib.sha256()
+        self._room_until = 0
+        self._hashing = ThreadPoolExecutor(1, "sha256")
+        self._digest = _Digest(self._hashing)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def __enter__(self) -> PartialFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._hashing.shutdown()
         os.close(self._descriptor)
 
     def take_over(self, report: Report, label: str) -> None:
@@ -123,10 +163,14 @@ class PartialFile:
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self.size = 0
-        self._digest = hashlib.sha256()
+        self._room_until = 0
+        self._digest = _Digest(self._hashing)
 
     def write(self, chunk: bytes) -> None:
-        require_space(self.path.parent, len(chunk))
+        """Append at most CHUNK_BYTES."""
+        if self.size + len(chunk) > self._room_until:
+            require_space(self.path.parent, CHUNK_BYTES)
+            self._room_until = self.size + CHUNK_BYTES
         rest = memoryview(chunk)
         try:
             while rest:

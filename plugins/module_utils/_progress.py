@@ -17,6 +17,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn, Optional
 
 PROGRESS_ARGS: dict[str, Any] = {"progress_file": {"type": "path"}}
@@ -32,7 +34,7 @@ class Progress:
 
     def __init__(self, path: Optional[str]) -> None:
         self._path = path
-        self._text = ""
+        self._text: Callable[[], str] = str
         self._written = ""
         self._step = ""
         self._started = 0.0
@@ -43,7 +45,7 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Say what is being done."""
-        self._text = " ".join(text.split())
+        self._text = lambda: " ".join(text.split())
 
     def update(self, what: str, done: int, total: Optional[int] = None, unit: str = "B") -> None:
         """Say how far the step `what` is: done of total bytes, or of another unit."""
@@ -51,7 +53,8 @@ class Progress:
         if what != self._step:
             # A resumed step starts above zero: what was there before says nothing about the rate.
             self._step, self._started, self._first = what, now, done
-        self._text = describe(what, done, total, now - self._started, done - self._first, unit)
+        # Put into words only where they are shown: this is called for every few bytes.
+        self._text = partial(describe, what, done, total, now - self._started, done - self._first, unit)
 
     def close(self) -> None:
         """Write the last line and stop; called at exit as well."""
@@ -75,8 +78,10 @@ class Progress:
             self._flush()
 
     def _flush(self) -> None:
-        text = self._text
-        if not self._path or text == self._written:
+        if not self._path:
+            return
+        text = self._text()
+        if text == self._written:
             return
         try:
             with open(self._path + ".new", "w", encoding="utf-8") as stream:
