@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -38,9 +38,12 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 
 if HAS_REQUESTS:
     import requests
+    import urllib3
 
-# What a connection that breaks off may lose: small, so that even one that often does gets on.
-NETWORK_CHUNK_BYTES = 256 << 10
+# What a connection that breaks off may lose with an older urllib3: small, so that even one that often does gets on.
+NETWORK_CHUNK_BYTES = 64 << 10
+# What is taken at once of what has arrived.
+READ_BYTES = 128 << 10
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STRUCTURED_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:?(?P<digest>[A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
@@ -131,13 +134,13 @@ class HttpFile:
     def _receive(self, response: requests.Response, partial: PartialFile, report: Report, total: Optional[int]) -> None:
         pace = _Pace(self.options.rate_limit)
         with _StallGuard(response, self.options.timeout) as guard:
-            for chunk in response.iter_content(NETWORK_CHUNK_BYTES):
-                partial.write(chunk)
+            for received in _body(response):
+                partial.write(received)
                 report("downloading", partial.size, total)
                 if total is not None and partial.size > total:
                     raise ModelFileError(f"{self.name} sent more than the {total} bytes that it announced")
-                pace.keep(len(chunk))
-                guard.chunk_arrived()
+                pace.keep(len(received))
+                guard.arrived(len(received))
 
     def _expected_total(self, response: requests.Response, partial: PartialFile, origin: _Origin) -> int | None:
         """The whole file's size as the answer says; restarts `partial` where the answer doesn't continue it."""
@@ -162,11 +165,25 @@ class HttpFile:
         return int(length) if length.isdigit() else None
 
 
+def _body(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives, at most READ_BYTES at a time; raises requests' exceptions."""
+    if not hasattr(response.raw, "read1"):
+        # urllib3 before 2.1 waits until a chunk is full.
+        yield from response.iter_content(NETWORK_CHUNK_BYTES)
+        return
+    try:
+        while received := response.raw.read1(READ_BYTES):
+            yield received
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from error
+
+
 class _StallGuard:
-    """Ends a connection over which a chunk does not arrive in `seconds`, however often single bytes do."""
+    """Ends a connection over which less than a chunk arrives in `seconds`, however often single bytes do."""
 
     def __init__(self, response: requests.Response, seconds: float) -> None:
         self._seconds = seconds
+        self._arrived = 0
         self._deadline = time.monotonic() + seconds
         self._over = threading.Event()
         self._stalled = False
@@ -185,8 +202,11 @@ class _StallGuard:
         if self._stalled:
             raise TransientError(f"less than {NETWORK_CHUNK_BYTES >> 10} KiB arrived in {self._seconds:g} s") from None
 
-    def chunk_arrived(self) -> None:
-        self._deadline = time.monotonic() + self._seconds
+    def arrived(self, count: int) -> None:
+        self._arrived += count
+        if self._arrived >= NETWORK_CHUNK_BYTES:
+            self._arrived = 0
+            self._deadline = time.monotonic() + self._seconds
 
     def _watch(self) -> None:
         while not self._over.wait(max(0.05, self._deadline - time.monotonic())):

@@ -25,7 +25,8 @@ options:
   name:
     description:
       - Name of the model; its file is C(<name>.gguf).
-      - A digest that is there under another name already gets this name too, and is stored once, with one owner and mode.
+      - A digest that is there under another name already gets this name too; it is stored once, with one owner
+        and mode.
     type: str
     required: true
   source:
