@@ -1,36 +1,122 @@
-"""A chain of llama.cpp's samplers for one request."""
+"""How a request's next token is chosen: llama.cpp's samplers, with shortcuts where they choose the same."""
 
 from __future__ import annotations
 
+import ctypes
 import secrets
 from typing import Any
 
-from model_service.engine import Sampling
+import numpy
+from numpy.typing import NDArray
+
+from model_service.engine import InvalidRequestError, Sampling
 from model_service.llama.bindings import llama
+from model_service.llama.model import Model
 
 # llama.cpp takes the largest uint32 for "pick a seed yourself", so given seeds stay below it.
 _SEED_RANGE = 0xFFFFFFFF
 _NO_REPEAT_PENALTY = 1.0
 _MIN_KEEP = 1
+_TOKEN_DATA = numpy.dtype([("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)])
+
+Logits = NDArray[numpy.float32]
 
 
-def build_chain(sampling: Sampling, vocab_size: int, context: int) -> Any:
-    """The chain in llama.cpp's usual order; free it with ``llama_sampler_free``.
+class Candidates:
+    """Room for one token array, as llama.cpp's samplers take it; shared by all samplers of a thread."""
 
-    Penalties count what the request has generated, over the whole of it, as OpenAI's do.
+    def __init__(self, vocab_size: int) -> None:
+        self._ids = numpy.arange(vocab_size, dtype=numpy.int32)
+        self._all = numpy.zeros(vocab_size, dtype=_TOKEN_DATA)
+        self._array = llama.llama_token_data_array()
+
+    def choose(self, samplers: list[Any], logits: Logits) -> int:
+        """The token that the last of these samplers selects."""
+        self._all["id"] = self._ids  # samplers sort it
+        self._all["logit"] = logits
+        self._apply(samplers, len(logits))
+        return int(self._array.data[self._array.selected].id)
+
+    def allows(self, grammar: Any, token: int) -> bool:
+        """Whether the grammar can go on with this token: far cheaper than asking for all of them."""
+        self._all[0] = (token, 1.0, 0.0)
+        self._apply([grammar], 1)
+        return bool(self._all["logit"][0] == 1.0)
+
+    def _apply(self, samplers: list[Any], size: int) -> None:
+        self._array.data = self._all.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
+        self._array.size = size
+        self._array.selected = -1
+        self._array.sorted = False
+        for sampler in samplers:
+            llama.llama_sampler_apply(sampler, ctypes.byref(self._array))
+
+
+class Sampler:
+    """The state of one request's sampling; ``close`` frees it. One thread only.
+
+    A grammar is asked about the chosen token first; only if it forbids that one, about all.
     """
-    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-    for sampler in _samplers(sampling, vocab_size, context):
-        llama.llama_sampler_chain_add(chain, sampler)
-    return chain
+
+    def __init__(self, sampling: Sampling, model: Model, context: int, candidates: Candidates) -> None:
+        self._candidates = candidates
+        self._grammar = _grammar(sampling, model) if sampling.grammar is not None else None
+        samplers = _samplers(sampling, model, context)
+        self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        for sampler in samplers:
+            llama.llama_sampler_chain_add(self._chain, sampler)
+        # All that greedy sampling does, at a tenth of the time.
+        self._is_argmax = sampling.temperature == 0 and len(samplers) == 1
+
+    def choose(self, logits: Logits) -> int:
+        """The next token, which the state takes note of."""
+        token = int(logits.argmax()) if self._is_argmax else self._candidates.choose([self._chain], logits)
+        if self._grammar is not None:
+            if not self._candidates.allows(self._grammar, token):
+                token = self._candidates.choose([self._grammar, self._chain], logits)
+            llama.llama_sampler_accept(self._grammar, token)
+        if not self._is_argmax:
+            llama.llama_sampler_accept(self._chain, token)
+        return token
+
+    def close(self) -> None:
+        llama.llama_sampler_free(self._chain)
+        if self._grammar is not None:
+            llama.llama_sampler_free(self._grammar)
 
 
-def _samplers(sampling: Sampling, vocab_size: int, context: int) -> list[Any]:
+def check_grammar(sampling: Sampling, model: Model) -> None:
+    """Raises InvalidRequestError where llama.cpp can't take the grammar. Thread-safe."""
+    if sampling.grammar is not None:
+        llama.llama_sampler_free(_grammar(sampling, model))
+
+
+def _grammar(sampling: Sampling, model: Model) -> Any:
+    assert sampling.grammar is not None
+    text = sampling.grammar.encode()
+    if sampling.grammar_trigger is None:
+        grammar = llama.llama_sampler_init_grammar(model.vocab, text, b"root")
+    else:
+        patterns = (ctypes.c_char_p * 1)(sampling.grammar_trigger.encode())
+        grammar = llama.llama_sampler_init_grammar_lazy_patterns(model.vocab, text, b"root", patterns, 1, None, 0)
+    if not grammar:
+        raise InvalidRequestError("grammar", "The grammar can't be parsed; it is GBNF, and its first rule is root")
+    return grammar
+
+
+def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
+    """In llama.cpp's usual order. Penalties count what the request has generated, all of it, as OpenAI's do."""
     samplers = []
+    biases = dict(sampling.logit_bias)
+    if sampling.ignore_eos:
+        biases |= dict.fromkeys(model.end_tokens, float("-inf"))
+    if biases:
+        array = (llama.llama_logit_bias * len(biases))(*biases.items())
+        samplers.append(llama.llama_sampler_init_logit_bias(model.vocab_size, len(biases), array))
     if sampling.presence_penalty or sampling.frequency_penalty:
         samplers.append(
             llama.llama_sampler_init_penalties(
-                vocab_size,
+                model.vocab_size,
                 context,
                 _NO_REPEAT_PENALTY,
                 sampling.frequency_penalty,
