@@ -41,7 +41,7 @@ _GROWTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``queue_timeout_seconds``: the longest wait for a slot; ``prefix_store_bytes``: for what ended sequences leave."""
+    """``queue_timeout_seconds``: the longest wait for a slot; ``prefix_store_bytes``: room for what ended ones leave."""
 
     queue_timeout_seconds: float
     prefix_store_bytes: int
@@ -68,9 +68,7 @@ class Part:
 class Scheduler:
     """The sequences of one context."""
 
-    def __init__(
-        self, model: Model, size: ContextSize, limits: Limits, make_context: Callable[[], Context]
-    ) -> None:
+    def __init__(self, model: Model, size: ContextSize, limits: Limits, make_context: Callable[[], Context]) -> None:
         self._model = model
         self._size = size
         self._make_context = make_context
@@ -194,9 +192,7 @@ class Scheduler:
         is_new = not sequence.started_at
         if is_new:
             try:
-                sequence.sampler = Sampler(
-                    sequence.request.sampling, self._model, self._size.context, self._candidates
-                )
+                sequence.sampler = Sampler(sequence.request.sampling, self._model, self._size.context, self._candidates)
             except InvalidRequestError as error:
                 self.outbox.append((sequence, error))
                 return
