@@ -123,9 +123,9 @@ def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
     if sampling.ignore_eos:
         biases |= dict.fromkeys(model.end_tokens, float("-inf"))
     if biases:
-        array = (llama.llama_logit_bias * len(biases))()
-        for number, (token, bias) in enumerate(biases.items()):
-            array[number].token, array[number].bias = token, bias
+        array = (llama.llama_logit_bias * len(biases))(
+            *(llama.llama_logit_bias(token, bias) for token, bias in biases.items())
+        )
         samplers.append(llama.llama_sampler_init_logit_bias(model.vocab_size, len(biases), array))
     if sampling.presence_penalty or sampling.frequency_penalty:
         samplers.append(

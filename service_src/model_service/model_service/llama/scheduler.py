@@ -41,7 +41,7 @@ _GROWTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``queue_timeout_seconds``: the longest wait for a slot; ``prefix_store_bytes``: room for what ended ones leave."""
+    """The longest wait for a slot, and the room for what ended sequences had computed."""
 
     queue_timeout_seconds: float
     prefix_store_bytes: int
@@ -288,8 +288,6 @@ class Scheduler:
             for part in parts:  # the context is as before: whoever is at fault fails alone
                 if part.sequence in self._running:
                     self._compute([part])
-        elif status == 1 and len(self._running) > 1:
-            self._pause(self._running[-1])
         else:
             self._fail(parts[0].sequence, f"llama_decode returned {status}")
 
