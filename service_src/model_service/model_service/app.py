@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from model_service import SERVICE, VERSION, metrics
 from model_service.auth import ApiKeys
 from model_service.chat import Chat
+from model_service.chat_template import TemplateRenderer
 from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.native_log import NativeLog
@@ -36,6 +37,7 @@ class Runtime:
     async def lifespan(self, _app: FastAPI) -> AsyncGenerator[dict[str, Any], None]:
         settings = self._settings
         async with AsyncExitStack() as stack:
+            renderer = await stack.enter_async_context(TemplateRenderer())
             cache = None
             if settings.cache_url is not None:
                 client = http.client(str(settings.cache_url), timeout=settings.cache_timeout_seconds)
@@ -46,7 +48,7 @@ class Runtime:
                 stack.push_async_callback(engine.close)
                 metrics.watch(engine, model.name)
                 card = ModelCard(id=model.name, created=int(model.path.stat().st_mtime))
-                self._models.add(card, Chat(engine, cache, model.name))
+                self._models.add(card, Chat(engine, cache, model.name, renderer))
             yield {
                 "models": self._models,
                 "api_keys": ApiKeys(settings.api_key_list),

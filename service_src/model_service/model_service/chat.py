@@ -9,7 +9,7 @@ from typing import Literal
 
 from model_service import metrics
 from model_service.answers import Answer, Chunk, Header, answer_of, first_chunk, new_header, text_chunk
-from model_service.chat_template import ChatTemplate, TemplateError
+from model_service.chat_template import ChatTemplate, TemplateError, TemplateRenderer
 from model_service.engine import Delta, Engine, Finished, GenerationRequest, Sampling, Started
 from model_service.response_cache import CacheUnavailableError, ResponseCache, cache_key
 from model_service.schemas import ChatRequest
@@ -30,8 +30,11 @@ class Plan:
 class Chat:
     """The chat completions of one model."""
 
-    def __init__(self, engine: Engine, cache: ResponseCache | None, model_name: str) -> None:
+    def __init__(
+        self, engine: Engine, cache: ResponseCache | None, model_name: str, renderer: TemplateRenderer
+    ) -> None:
         self._engine = engine
+        self._renderer = renderer
         self._cache = cache
         self._model_name = model_name
         self._template: ChatTemplate | None = None
@@ -43,13 +46,13 @@ class Chat:
             facts = self._engine.facts
             if facts.chat_template is None:
                 raise TemplateError("This model has no chat template")
-            self._template = ChatTemplate(facts.chat_template, facts.bos_text, facts.eos_text)
+            self._template = ChatTemplate(self._renderer, facts.chat_template, facts.bos_text, facts.eos_text)
         return self._template
 
-    def plan(self, request: ChatRequest, tenant: str) -> Plan:
+    async def plan(self, request: ChatRequest, tenant: str) -> Plan:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         generation = GenerationRequest(
-            prompt=self.template.render(messages),
+            prompt=await self.template.render(messages),
             sampling=_sampling(request),
             max_tokens=request.max_completion_tokens or request.max_tokens,
             stop=tuple(request.stop),

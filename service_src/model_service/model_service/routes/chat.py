@@ -48,7 +48,7 @@ async def create_chat_completion(body: ChatRequest, request: Request, tenant: Te
         message = f"{name} is not supported by this server"
         raise ApiError(400, message, param=name, code="unsupported_parameter")
     try:
-        plan, answer, status = await chat.look_up(chat.plan(body, tenant))
+        plan, answer, status = await chat.look_up(await chat.plan(body, tenant))
         headers = {"X-Cache": str(status)}
         if body.stream:
             chunks = _replay(answer, plan) if answer else chat.stream(plan)
