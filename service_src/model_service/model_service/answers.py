@@ -87,5 +87,3 @@ def timings_of(ends: Sequence[Finished], n: int) -> Timings:
         predicted_ms=round(seconds * 1000, 3),
         predicted_per_second=round(rate, 3),
     )
-
-

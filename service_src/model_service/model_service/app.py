@@ -17,7 +17,7 @@ from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.native_log import NativeLog
 from model_service.models import Models
 from model_service.response_cache import ResponseCache
-from model_service.routes import chat, models
+from model_service.routes import chat, completions, models, tokens
 from model_service.schemas import ModelCard
 from model_service.settings import ModelSettings, ServedModel
 from service_kit import http
@@ -68,7 +68,7 @@ def build_app(settings: ModelSettings, native_log: NativeLog, on_fatal: Callable
         service=SERVICE,
         version=VERSION,
         max_body_bytes=settings.max_body_bytes,
-        routers=[models.router, chat.router],
+        routers=[models.router, chat.router, completions.router, tokens.router],
         lifespan=runtime.lifespan,
         checks={"model": runtime.check_models},
     )

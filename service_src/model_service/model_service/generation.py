@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from model_service import metrics
 from model_service.answers import Answer, Header, new_header
-from model_service.engine import Engine, Finished, GenerationRequest, Sampling
+from model_service.engine import Engine, Finished, GenerationRequest, InvalidRequestError, Priority, Sampling
 from model_service.merge import Batch, batches
 from model_service.response_cache import CacheUnavailableError, ResponseCache, cache_key
 from model_service.schemas.common import MAX_SEED, GenerationFields
@@ -41,7 +41,7 @@ class Generator:
         self._cache = cache
         self._model_name = model_name
 
-    def plan(
+    async def plan(
         self,
         kind: str,
         requests: list[GenerationRequest],
@@ -52,11 +52,21 @@ class Generator:
         made_of: str = "",
     ) -> Plan:
         """``requests`` has one for each prompt. ``made_of`` is what made the prompts beside the request."""
+        biased = [token for token, _ in requests[0].sampling.logit_bias]
+        if biased:
+            await self.text_of(biased, "logit_bias")
         choices = tuple(_choice(request, index) for request in requests for index in range(n))
         key = None
         if self._cache is not None and all(_is_deterministic(choice.sampling) for choice in choices):
             key = self._key(kind, choices, made_of)
         return Plan(new_header(kind, self._model_name), choices, n, key, prompt_field, grammar_field)
+
+    async def text_of(self, tokens: Sequence[int], field: str) -> str:
+        """Raises InvalidRequestError for tokens that the model doesn't have; ``field`` is where they are from."""
+        try:
+            return self.engine.detokenize(tokens)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(field, f"{field}: {error}") from error
 
     async def look_up(self, plan: Plan) -> tuple[Plan, Answer | None, CacheStatus]:
         """The kept answer, if any, and the plan without its key if the cache can't be used."""
@@ -110,7 +120,8 @@ class Generator:
                 "model_name": self._model_name,
                 "context": facts.context,
                 "template": made_of,
-                "requests": [asdict(choice) for choice in choices],
+                # When it is computed changes nothing of what is.
+                "requests": [asdict(replace(choice, priority="interactive")) for choice in choices],
             }
         )
 
@@ -123,11 +134,18 @@ def sampling_of(request: GenerationFields, grammar: str | None = None, trigger: 
     return Sampling(**given, logit_bias=biases, grammar=grammar, grammar_trigger=trigger)
 
 
+def priority_of(request: GenerationFields) -> Priority:
+    """OpenAI's cheaper tier is the one that may wait."""
+    return "batch" if request.service_tier == "flex" else "interactive"
+
+
 def _choice(request: GenerationRequest, index: int) -> GenerationRequest:
     seed = request.sampling.seed
     if seed is None or index == 0:
         return request
-    return replace(request, sampling=replace(request.sampling, seed=(seed + MAX_SEED + index) % (2 * MAX_SEED) - MAX_SEED))
+    return replace(
+        request, sampling=replace(request.sampling, seed=(seed + MAX_SEED + index) % (2 * MAX_SEED) - MAX_SEED)
+    )
 
 
 def _is_deterministic(sampling: Sampling) -> bool:

@@ -80,7 +80,9 @@ def plain_messages(messages: Sequence[Message], tools: Sequence[Tool]) -> list[d
     """The messages for a template that knows of text alone."""
     plain = [_plain(message) for message in _with_results_together(messages)]
     if tools:
-        described = "\n".join(_compact(tool.model_dump(exclude_none=True, exclude={"function": {"strict"}})) for tool in tools)
+        described = "\n".join(
+            _compact(tool.model_dump(exclude_none=True, exclude={"function": {"strict"}})) for tool in tools
+        )
         instructions = _INSTRUCTIONS.format(tools=described)
         if plain[0]["role"] in ("system", "developer"):
             plain[0]["content"] = f"{plain[0]['content']}\n\n{instructions}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from model_service.tool_calls import CALL_END, CALL_START
@@ -48,7 +49,7 @@ class ToolCallParser:
         # The same answer has the same ids, whether it is computed or replayed.
         self._ids = uuid.uuid5(uuid.NAMESPACE_OID, f"{answer_id}/{choice}")
         self._held = ""
-        self._state = self._content
+        self._state: Callable[[list[Part]], bool] = self._content
         self._depth = 0
         self._in_string = False
         self.calls = 0

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from model_service.schemas.common import GenerationFields, JsonObject, Text
@@ -79,7 +88,9 @@ def _answer_calls(messages: list[Message]) -> list[Message]:
     for index, message in enumerate(messages):
         if message.tool_call_id is not None and message.tool_call_id not in called:
             text = "message {index} answers the tool call {id}, which no message before it makes"
-            raise PydanticCustomError("unknown_tool_call", text, {"index": index, "id": repr(message.tool_call_id)[:80]})
+            raise PydanticCustomError(
+                "unknown_tool_call", text, {"index": index, "id": repr(message.tool_call_id)[:80]}
+            )
         called |= {call.id for call in message.tool_calls or ()}
     return messages
 

@@ -23,11 +23,14 @@ class Prompt(BaseModel):
 
 def _as_prompts(prompt: Any) -> Any:
     """All of OpenAI's forms as a list of prompts: a string, tokens, and lists of either."""
-    if not isinstance(prompt, list):
-        prompt = [prompt]
-    elif prompt and all(isinstance(item, int) and not isinstance(item, bool) for item in prompt):
+    is_tokens = isinstance(prompt, list) and bool(prompt) and all(_is_number(item) for item in prompt)
+    if is_tokens or not isinstance(prompt, list):
         prompt = [prompt]
     return [{"text": each} if not isinstance(each, list) else {"tokens": each} for each in prompt]
+
+
+def _is_number(item: Any) -> bool:
+    return isinstance(item, int) and not isinstance(item, bool)
 
 
 class CompletionRequest(GenerationFields):
@@ -35,9 +38,7 @@ class CompletionRequest(GenerationFields):
 
     prompt: Annotated[
         list[Prompt],
-        BeforeValidator(
-            _as_prompts, json_schema_input_type=str | list[str] | list[TokenId] | list[list[TokenId]]
-        ),
+        BeforeValidator(_as_prompts, json_schema_input_type=str | list[str] | list[TokenId] | list[list[TokenId]]),
     ] = Field(min_length=1, max_length=MAX_PROMPTS)
     max_tokens: int | None = Field(default=16, ge=1)
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
