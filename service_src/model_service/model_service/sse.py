@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from json.encoder import encode_basestring
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any, Protocol
 
 from model_service.engine import Finished
@@ -30,18 +30,20 @@ class TextEvent:
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         """``data`` holds ``TextEvent.TEXT`` where the text goes."""
-        head, tail = dump(data).split(json.dumps(_PLACE))
+        head, tail = _dump(data).split(json.dumps(_PLACE))
         self._head, self._tail = f"data: {head}", f"{tail}\n\n"
 
     TEXT = _PLACE
 
     def encode(self, text: str) -> str:
-        return self._head + encode_basestring(text) + self._tail
+        # Some clients take more characters than the standard does for the end of a line; none of them is printable.
+        encoded = encode_basestring(text) if text.isprintable() else encode_basestring_ascii(text)
+        return self._head + encoded + self._tail
 
 
 def event(data: Mapping[str, Any]) -> str:
-    return f"data: {dump(data)}\n\n"
+    return f"data: {_dump(data)}\n\n"
 
 
-def dump(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+def _dump(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, separators=(",", ":"))

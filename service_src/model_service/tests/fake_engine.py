@@ -36,9 +36,7 @@ from model_service.schemas import ModelCard
 from service_kit.app import create_app
 
 VOCABULARY = 1000
-PLAIN_TEMPLATE = (
-    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
-)
+PLAIN_TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 Script = Callable[[GenerationRequest], Iterable[str | EngineError | float]]
 
 
@@ -47,12 +45,16 @@ def says(*pieces: str | EngineError | float) -> Script:
     return lambda _request: pieces
 
 
+HELLO = says("Hel", "lo")
+
+
 class FakeEngine:
     """``asked`` has all requests, ``running`` those that haven't ended."""
 
-    def __init__(self, script: Script = says("Hel", "lo"), chat_template: str = PLAIN_TEMPLATE) -> None:
+    def __init__(self, script: Script = HELLO, chat_template: str = PLAIN_TEMPLATE) -> None:
         self.script = script
         self.reason: FinishReason = "stop"
+        self.refusal: EngineError | None = None
         self.asked: list[GenerationRequest] = []
         self.running = 0
         self.facts = ModelFacts(
@@ -76,6 +78,8 @@ class FakeEngine:
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         self.asked.append(request)
+        if self.refusal is not None:
+            raise self.refusal
         self.running += 1
         try:
             yield Started(prompt_tokens=10, cached_tokens=4, queued_seconds=0.0)

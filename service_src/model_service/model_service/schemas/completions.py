@@ -41,7 +41,7 @@ class CompletionRequest(GenerationFields):
         BeforeValidator(_as_prompts, json_schema_input_type=str | list[str] | list[TokenId] | list[list[TokenId]]),
     ] = Field(min_length=1, max_length=MAX_PROMPTS)
     max_tokens: int | None = Field(default=16, ge=1)
-    logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS, strict=True)
     echo: bool | None = Field(default=None, description="Send the prompt too, before the answer")
     best_of: int | None = Field(default=None, ge=1, description="Only as many as n")
     suffix: None = Field(default=None, description="Not supported")
