@@ -15,6 +15,7 @@ from model_service.chat_template import TemplateRenderer
 from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.native_log import NativeLog
+from model_service.llama.scheduler import Limits
 from model_service.models import Models
 from model_service.response_cache import ResponseCache
 from model_service.routes import chat, completions, models, tokens
@@ -78,8 +79,10 @@ def _engine_config(settings: ModelSettings, model: ServedModel) -> EngineConfig:
     size = ContextSize(
         slots=model.slots,
         context=model.context,
+        kv_tokens=settings.kv_tokens or model.slots * model.context,
         step_tokens=max(settings.step_tokens, model.slots),  # each slot needs one a step
         threads=settings.threads,
         kv_type=model.kv_type,
     )
-    return EngineConfig(model.path, size, settings.queue_limit, settings.queue_timeout_seconds)
+    limits = Limits(settings.queue_timeout_seconds, settings.prefix_store_mib << 20)
+    return EngineConfig(model.path, size, settings.queue_limit, limits)

@@ -18,6 +18,7 @@ from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.model import Model
 from model_service.llama.native_log import NativeLog
+from model_service.llama.scheduler import Limits
 
 StartEngine = Callable[..., AbstractAsyncContextManager[LlamaEngine]]
 
@@ -64,10 +65,12 @@ def start_engine(model_path: Path, native_log: NativeLog) -> StartEngine:
         step_tokens: int = 64,
         queue_limit: int = 8,
         queue_timeout_seconds: float = 60,
+        kv_tokens: int | None = None,
+        prefix_store_bytes: int = 64 << 20,
     ) -> AsyncGenerator[LlamaEngine, None]:
         failures: list[str] = []
-        size = ContextSize(slots=slots, context=context, step_tokens=step_tokens, threads=2)
-        config = EngineConfig(model_path, size, queue_limit, queue_timeout_seconds)
+        size = ContextSize(slots, context, kv_tokens or slots * context, step_tokens, threads=2)
+        config = EngineConfig(model_path, size, queue_limit, Limits(queue_timeout_seconds, prefix_store_bytes))
         engine = LlamaEngine(config, native_log, failures.append)
 
         def is_ready() -> bool:

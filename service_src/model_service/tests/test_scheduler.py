@@ -9,10 +9,11 @@ from collections.abc import Sequence as TokenSequence
 from model_service.engine import Finished, GenerationFailedError, GenerationRequest, Sampling
 from model_service.llama.context import Context, ContextSize
 from model_service.llama.model import Model
-from model_service.llama.scheduler import Scheduler
+from model_service.llama.scheduler import Limits, Scheduler
 from model_service.llama.sequence import Sequence
 
-SIZE = ContextSize(slots=3, context=256, step_tokens=64, threads=2)
+SIZE = ContextSize(slots=3, context=256, kv_tokens=768, step_tokens=64, threads=2)
+LIMITS = Limits(queue_timeout_seconds=60, prefix_store_bytes=1 << 20)
 POISON = "poison"
 
 
@@ -56,14 +57,14 @@ def ends(scheduler: Scheduler, sequence: Sequence) -> list[type]:
 
 def test_a_request_that_cannot_be_decoded_fails_alone(model: Model) -> None:
     poison = model.tokenize(POISON, 64)[0]
-    scheduler = Scheduler(model, SIZE, 60, lambda: FaultyContext(model, lambda tokens: int(poison in tokens)))
+    scheduler = Scheduler(model, SIZE, LIMITS, lambda: FaultyContext(model, lambda tokens: int(poison in tokens)))
     good, bad, other = (sequence(model, prompt) for prompt in ("One, two,", POISON, "A, B,"))
     for each in (good, bad, other):
         scheduler.add(each)
     run_all(scheduler)
     assert ends(scheduler, bad) == [GenerationFailedError]
     assert ends(scheduler, good) == ends(scheduler, other) == [Finished]
-    assert scheduler.running == scheduler.kv_tokens == 0
+    assert scheduler.running == () and scheduler.kv_tokens == 0
     scheduler.close()
 
 
@@ -75,7 +76,7 @@ def test_a_lost_context_is_replaced_and_the_waiting_go_on(model: Model) -> None:
         made.append(FaultyContext(model, lambda _tokens: status))
         return made[-1]
 
-    scheduler = Scheduler(model, SIZE, 60, make_context)
+    scheduler = Scheduler(model, SIZE, LIMITS, make_context)
     requests = [sequence(model, "One, two,") for _ in range(SIZE.slots + 1)]
     for each in requests:
         scheduler.add(each)

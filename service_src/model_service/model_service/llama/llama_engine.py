@@ -6,13 +6,17 @@ import asyncio
 import logging
 import threading
 import time
+import sys
 from collections.abc import AsyncGenerator, Callable
+from collections.abc import Sequence as Series
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from model_service.engine import (
+    Embeddings,
     EngineError,
     EngineStats,
     Event,
@@ -21,17 +25,23 @@ from model_service.engine import (
     ModelFacts,
     NotReadyError,
     OverloadedError,
+    SlotState,
 )
 from model_service.llama.context import Context, ContextSize
-from model_service.llama.model import Model, ModelError, digest_of
+from model_service.llama.counters import Counters
+from model_service.llama.model import Adapter, Model, ModelError, digest_of
 from model_service.llama.native_log import NativeLog
-from model_service.llama.scheduler import Scheduler
-from model_service.llama.sequence import Sequence
+from model_service.llama.sampler import check_grammar
+from model_service.llama.scheduler import Limits, Scheduler
+from model_service.llama.sequence import Sequence, Tokens
 
 log = logging.getLogger(__name__)
 
 _TOKENIZER_THREADS = 2
 _LONGEST_RETRY_AFTER_SECONDS = 60
+# The engine's thread has to get the interpreter's lock as soon as a decode has ended: for as long as the event loop
+# keeps it, nothing is computed. Python's own 5 ms are more than half of a small model's step.
+_SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,8 @@ class EngineConfig:
     path: Path
     size: ContextSize
     queue_limit: int
-    queue_timeout_seconds: float
+    limits: Limits
+    adapters: tuple[Adapter, ...] = ()
 
 
 class LlamaEngine:
@@ -56,6 +67,7 @@ class LlamaEngine:
         self._native_log = native_log
         self._on_fatal = on_fatal
         self._loop = asyncio.get_running_loop()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "tokenizer")
         self._in_flight = 0  # submitted and not ended; the event loop's alone
         self._not_ready: str | None = "the model is loading"
@@ -74,24 +86,45 @@ class LlamaEngine:
             raise NotReadyError(f"Not ready: {self._not_ready}")
         return self._facts
 
+    @property
+    def counters(self) -> Counters:
+        """What was counted since the model was loaded."""
+        return self._scheduler.counters if self._scheduler else Counters()
+
     def stats(self) -> EngineStats:
         size = self._config.size
-        running = self._scheduler.running if self._scheduler else 0
+        running = len(self._scheduler.running) if self._scheduler else 0
         kv_tokens = self._scheduler.kv_tokens if self._scheduler else 0
         return EngineStats(
             slots=size.slots,
             running=running,
             waiting=max(0, self._in_flight - running),
-            kv_usage=kv_tokens / (size.slots * size.context),
+            kv_usage=kv_tokens / size.kv_tokens,
         )
+
+    def slots(self) -> list[SlotState]:
+        running = self._scheduler.running if self._scheduler else ()
+        states = {each.slot: _state_of(each) for each in running}
+        return [states.get(slot, SlotState(slot, "idle")) for slot in range(self._config.size.slots)]
+
+    async def tokenize(self, text: str) -> list[int]:
+        tokens: list[int] = (await self._tokens_of(text, self.facts.context)).tolist()
+        return tokens
+
+    def detokenize(self, tokens: Series[int]) -> str:
+        _ = self.facts
+        assert self._model is not None
+        return self._model.detokenize(self._model.checked_tokens(tokens, sys.maxsize).tolist())
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         context = self.facts.context
         self._refuse_when_full()
         self._in_flight += 1
         try:
-            assert self._model is not None
-            prompt = await self._loop.run_in_executor(self._tokenizers, self._model.tokenize, request.prompt, context)
+            prompt = await self._tokens_of(request.prompt, context)
+            if request.sampling.grammar is not None:
+                assert self._model is not None
+                await self._loop.run_in_executor(self._tokenizers, check_grammar, request.sampling, self._model)
             room = context - len(prompt)
             max_tokens = room if request.max_tokens is None else min(room, request.max_tokens)
             sequence = Sequence(request, prompt, max_tokens, time.perf_counter())
@@ -105,9 +138,21 @@ class LlamaEngine:
                     if isinstance(event, Finished):
                         return
             finally:
+                sequence.is_cancelled = True
                 self._post(lambda scheduler: scheduler.cancel(sequence))
+                assert self._scheduler is not None
+                self._scheduler.abort_if_unwanted()
         finally:
             self._in_flight -= 1
+
+    async def embed(self, inputs: Series[str | tuple[int, ...]]) -> Embeddings:
+        raise NotImplementedError
+
+    async def _tokens_of(self, prompt: str | tuple[int, ...], limit: int) -> Tokens:
+        assert self._model is not None
+        if isinstance(prompt, str):
+            return await self._loop.run_in_executor(self._tokenizers, self._model.tokenize, prompt, limit)
+        return self._model.checked_tokens(prompt, limit)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._tokenizers.shutdown)  # they read the model that the thread frees
@@ -137,8 +182,11 @@ class LlamaEngine:
         try:
             scheduler = self._load()
             while self._take_commands(scheduler):
+                started = time.perf_counter()
                 scheduler.step()
                 self._deliver(scheduler)
+                scheduler.counters.steps += 1
+                scheduler.counters.step_seconds += time.perf_counter() - started
             self._end_requests("the service is stopping")
             scheduler.close()
             assert self._model is not None
@@ -151,14 +199,15 @@ class LlamaEngine:
 
     def _load(self) -> Scheduler:
         started = time.perf_counter()
-        model = Model(self._config.path, self._native_log)
+        model = Model(self._config.path, self._native_log, adapters=self._config.adapters)
         size = self._config.size
         if size.context > model.trained_context:
             log.warning("context capped", extra={"asked": size.context, "trained": model.trained_context})
-            size = replace(size, context=model.trained_context)
+            kv_tokens = min(size.kv_tokens, size.slots * model.trained_context)
+            size = replace(size, context=model.trained_context, kv_tokens=kv_tokens)
             self._config = replace(self._config, size=size)
         make_context = partial(Context, model, size)
-        scheduler = Scheduler(model, size, self._config.queue_timeout_seconds, make_context)
+        scheduler = Scheduler(model, size, self._config.limits, make_context)
         scheduler.warm_up()
         self._model = model
         self._scheduler = scheduler
@@ -168,6 +217,7 @@ class LlamaEngine:
             chat_template=model.chat_template,
             bos_text=model.bos_text,
             eos_text=model.eos_text,
+            adapters=tuple(model.adapters),
         )
         self._not_ready = None
         seconds = round(time.perf_counter() - started, 2)
@@ -204,3 +254,12 @@ class LlamaEngine:
 def _put_events(outbox: list[tuple[Sequence, Event | EngineError]]) -> None:
     for sequence, event in outbox:
         sequence.events.put_nowait(event)
+
+
+def _state_of(sequence: Sequence) -> SlotState:
+    state: Literal["waiting_for_prefix", "decode", "prefill"] = "prefill"
+    if sequence.waits_for_prefix:
+        state = "waiting_for_prefix"
+    elif sequence.generated:
+        state = "decode"
+    return SlotState(sequence.slot, state, len(sequence.prompt), sequence.computed, sequence.generated)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
-from model_service.engine import InvalidRequestError, Sampling
+from model_service.engine import InvalidRequestError, Logprobs, Sampling, TokenLogprob
 from model_service.llama.bindings import llama
 from model_service.llama.model import Model
 
@@ -22,6 +23,10 @@ _TOKEN_DATA = numpy.dtype([("id", numpy.int32), ("logit", numpy.float32), ("p", 
 Logits = NDArray[numpy.float32]
 
 
+class SamplingError(Exception):
+    """The logits, or the grammar, leave no token to choose."""
+
+
 class Candidates:
     """Room for one token array, as llama.cpp's samplers take it; shared by all samplers of a thread."""
 
@@ -30,26 +35,29 @@ class Candidates:
         self._all = numpy.zeros(vocab_size, dtype=_TOKEN_DATA)
         self._array = llama.llama_token_data_array()
 
-    def choose(self, samplers: list[Any], logits: Logits) -> int:
-        """The token that the last of these samplers selects."""
+    def choose(self, chain: Any, logits: Logits, grammar: Any = None) -> int:
+        """The token that the chain selects of those that the grammar allows."""
         self._all["id"] = self._ids  # samplers sort it
         self._all["logit"] = logits
-        self._apply(samplers, len(logits))
+        if grammar is not None:
+            self._apply(grammar, len(logits))
+            if self._all["logit"].max() == -numpy.inf:
+                raise SamplingError("the grammar allows no token")
+        self._apply(chain, len(logits))
         return int(self._array.data[self._array.selected].id)
 
     def allows(self, grammar: Any, token: int) -> bool:
         """Whether the grammar can go on with this token: far cheaper than asking for all of them."""
         self._all[0] = (token, 1.0, 0.0)
-        self._apply([grammar], 1)
+        self._apply(grammar, 1)
         return bool(self._all["logit"][0] == 1.0)
 
-    def _apply(self, samplers: list[Any], size: int) -> None:
+    def _apply(self, sampler: Any, size: int) -> None:
         self._array.data = self._all.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
         self._array.size = size
         self._array.selected = -1
         self._array.sorted = False
-        for sampler in samplers:
-            llama.llama_sampler_apply(sampler, ctypes.byref(self._array))
+        llama.llama_sampler_apply(sampler, ctypes.byref(self._array))
 
 
 class Sampler:
@@ -69,11 +77,14 @@ class Sampler:
         self._is_argmax = sampling.temperature == 0 and len(samplers) == 1
 
     def choose(self, logits: Logits) -> int:
-        """The next token, which the state takes note of."""
-        token = int(logits.argmax()) if self._is_argmax else self._candidates.choose([self._chain], logits)
+        """The next token, which the state takes note of; raises SamplingError."""
+        best = int(logits.argmax())
+        if numpy.isnan(logits[best]):  # where there is one, it counts as the largest
+            raise SamplingError("the model computed NaN")
+        token = best if self._is_argmax else self._candidates.choose(self._chain, logits)
         if self._grammar is not None:
             if not self._candidates.allows(self._grammar, token):
-                token = self._candidates.choose([self._grammar, self._chain], logits)
+                token = self._candidates.choose(self._chain, logits, self._grammar)
             llama.llama_sampler_accept(self._grammar, token)
         if not self._is_argmax:
             llama.llama_sampler_accept(self._chain, token)
@@ -135,3 +146,16 @@ def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
     samplers.append(llama.llama_sampler_init_temp(sampling.temperature))
     samplers.append(llama.llama_sampler_init_dist(seed))
     return samplers
+
+
+def logprobs_of(logits: Logits, token: int, top: int, piece: Callable[[int], bytes]) -> Logprobs:
+    """Of the chosen token and of the ``top`` likeliest ones; ``piece`` gives a token's bytes."""
+    highest = logits.max()
+    total = float(highest) + float(numpy.log(numpy.exp(logits - highest).sum(dtype=numpy.float64)))
+    likeliest = numpy.argpartition(logits, -top)[-top:] if top else numpy.array([], dtype=numpy.int64)
+    order = likeliest[numpy.argsort(-logits[likeliest], kind="stable")]
+
+    def logprob(each: int) -> TokenLogprob:
+        return TokenLogprob(each, piece(each), float(logits[each]) - total)
+
+    return Logprobs(logprob(token), tuple(logprob(int(each)) for each in order))

@@ -1,0 +1,22 @@
+"""What the engine's thread counts; anybody may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Sums since the start. ``step_seconds`` holds all of a step, decode and sampling included.
+
+    ``prompt_tokens`` are those computed, without those that another sequence had computed.
+    """
+
+    steps: int = 0
+    step_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    sample_seconds: float = 0.0
+    prompt_tokens: int = 0
+    paused: int = 0
+    failed: int = 0
+    contexts_lost: int = 0
