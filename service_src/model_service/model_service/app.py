@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from model_service import SERVICE, VERSION, metrics
 from model_service.auth import ApiKeys
 from model_service.chat import Chat
+from model_service.chat_template import TemplateRenderer
 from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.native_log import NativeLog
 from model_service.llama.scheduler import Limits
 from model_service.models import Models
 from model_service.response_cache import ResponseCache
-from model_service.routes import chat, models
+from model_service.routes import chat, completions, models, tokens
 from model_service.schemas import ModelCard
 from model_service.settings import ModelSettings, ServedModel
 from service_kit import http
@@ -37,6 +38,7 @@ class Runtime:
     async def lifespan(self, _app: FastAPI) -> AsyncGenerator[dict[str, Any], None]:
         settings = self._settings
         async with AsyncExitStack() as stack:
+            renderer = await stack.enter_async_context(TemplateRenderer())
             cache = None
             if settings.cache_url is not None:
                 client = http.client(str(settings.cache_url), timeout=settings.cache_timeout_seconds)
@@ -47,7 +49,7 @@ class Runtime:
                 stack.push_async_callback(engine.close)
                 metrics.ENGINES.watch(engine, model.name)
                 card = ModelCard(id=model.name, created=int(model.path.stat().st_mtime))
-                self._models.add(card, Chat(engine, cache, model.name))
+                self._models.add(card, Chat(engine, cache, model.name, renderer))
             yield {
                 "models": self._models,
                 "api_keys": ApiKeys(settings.api_key_list),
@@ -67,7 +69,7 @@ def build_app(settings: ModelSettings, native_log: NativeLog, on_fatal: Callable
         service=SERVICE,
         version=VERSION,
         max_body_bytes=settings.max_body_bytes,
-        routers=[models.router, chat.router],
+        routers=[models.router, chat.router, completions.router, tokens.router],
         lifespan=runtime.lifespan,
         checks={"model": runtime.check_models},
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fake_engine import HELLO, FakeEngine
+from serving import serving_fake
 from support import ServedModel, settle
 
 from model_service.engine import NotReadyError
@@ -97,4 +99,26 @@ def served(model_path: Path) -> Iterator[ServedModel]:
 @pytest.fixture
 def http(served: ServedModel) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=served.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def fake_service() -> Iterator[tuple[FakeEngine, str]]:
+    """The application over an engine without a model, and its URL."""
+    engine = FakeEngine()
+    with serving_fake(engine) as url:
+        yield engine, url
+
+
+@pytest.fixture
+def fake(fake_service: tuple[FakeEngine, str]) -> FakeEngine:
+    """The engine as it was at first."""
+    engine = fake_service[0]
+    engine.script, engine.reason, engine.refusal, engine.asked = HELLO, "stop", None, []
+    return engine
+
+
+@pytest.fixture
+def api(fake_service: tuple[FakeEngine, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=fake_service[1], timeout=30) as client:
         yield client

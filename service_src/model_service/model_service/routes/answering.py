@@ -1,0 +1,148 @@
+"""How the APIs that generate answer: whole or as a stream, from the cache or the engine, to a client that may go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from starlette.responses import JSONResponse, StreamingResponse
+
+from model_service import sse
+from model_service.answers import Answer, Header
+from model_service.engine import EngineError, Finished
+from model_service.errors import to_api_error
+from model_service.generation import Generator, Plan
+from model_service.merge import Batch
+from model_service.parameters import first_unsupported
+from service_kit.errors import ApiError, error_response
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
+# Proxies that buffer answers make an exception for the last header.
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class _ClientGoneError(Exception):
+    pass
+
+
+def refuse_unsupported(unknown: Mapping[str, Any]) -> None:
+    """Raises the error that names the first of the fields that asks for something this service can't do."""
+    unsupported = first_unsupported(unknown)
+    if unsupported is not None:
+        name = unsupported.encode(errors="replace").decode()[:100]  # it may hold half a surrogate pair
+        message = f"{name} is not supported by this server"
+        raise ApiError(400, message, param=name, code="unsupported_parameter")
+
+
+async def answer(
+    request: Request,
+    generator: Generator,
+    plan: Plan,
+    *,
+    whole: Callable[[Answer], dict[str, Any]],
+    stream: Callable[[Header], sse.StreamForm] | None,
+) -> Response:
+    """The plan's answer as ``whole`` makes it, or as ``stream`` does, if given."""
+    try:
+        plan, kept, status = await generator.look_up(plan)
+        headers = {"X-Cache": str(status)}
+        if stream is not None:
+            header = plan.header if kept is None else kept.header
+            batches = generator.events(plan, request.state.keep_alive_seconds) if kept is None else _replay(kept)
+            return await _stream(request, _Encoder(stream(header), plan), batches, headers)
+        if kept is None:
+            kept = await _unless_gone(request, generator.complete(plan))
+        return JSONResponse(whole(kept), headers=headers)
+    except EngineError as error:
+        raise to_api_error(error, plan.prompt_field, plan.grammar_field) from error
+    except _ClientGoneError:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+async def _replay(kept: Answer) -> AsyncGenerator[Batch, None]:
+    yield kept.events
+
+
+class _Encoder:
+    """A stream's bytes: what a batch of events makes, and what follows once all choices have ended."""
+
+    def __init__(self, form: sse.StreamForm, plan: Plan) -> None:
+        self._form = form
+        self._plan = plan
+        self._ends: dict[int, Finished] = {}
+
+    def encode(self, batch: Batch) -> bytes:
+        if not batch:
+            return sse.KEEP_ALIVE
+        encoded = self._form.encode(batch)
+        for index, event in batch:
+            if isinstance(event, Finished):
+                self._ends[index] = event
+        if len(self._ends) < len(self._plan.requests):
+            return encoded
+        return encoded + self._form.end([self._ends[index] for index in sorted(self._ends)]) + sse.DONE
+
+    def error(self, error: EngineError) -> bytes:
+        return _error_event(to_api_error(error, self._plan.prompt_field, self._plan.grammar_field))
+
+
+async def _stream(
+    request: Request, encoder: _Encoder, batches: AsyncGenerator[Batch, None], headers: dict[str, str]
+) -> Response:
+    """Waits for the first events or pause before it answers, so that an early error has its own status."""
+    try:
+        first = await _unless_gone(request, anext(batches))
+    except BaseException:
+        await batches.aclose()
+        raise
+    content = _encoded(encoder, first, batches)
+    return StreamingResponse(content, media_type="text/event-stream", headers=headers | _STREAM_HEADERS)
+
+
+async def _encoded(
+    encoder: _Encoder, first: Batch, batches: AsyncGenerator[Batch, None]
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(batches):
+        try:
+            yield encoder.encode(first)
+            async for batch in batches:
+                # Nothing is sent for a token that is half a character.
+                if encoded := encoder.encode(batch):
+                    yield encoded
+        except EngineError as error:
+            yield encoder.error(error)
+        except Exception:
+            log.exception("stream failed")
+            yield _error_event(ApiError(500, "Internal error; the service's log has the details"))
+
+
+def _error_event(error: ApiError) -> bytes:
+    response = error_response(error.status, str(error), error.param, error.code)
+    return b"data: " + bytes(response.body) + b"\n\n"
+
+
+async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
+    """The work's result; if the client hangs up first, the work is cancelled and _ClientGoneError raised."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _ClientGoneError
+        return task.result()
+    finally:
+        for unfinished in (task, gone):
+            unfinished.cancel()
+        await asyncio.wait({task, gone})
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
