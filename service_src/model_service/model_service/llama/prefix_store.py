@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from model_service.llama.context import Context, State
 from model_service.llama.sequence import Sequence, Tokens
 
-BLOCK_TOKENS = 32
+BLOCK_TOKENS = 16
 
 
 class PrefixStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,12 @@ class Sampler:
     def __init__(self, sampling: Sampling, model: Model, context: int, candidates: Candidates) -> None:
         self._candidates = candidates
         self._grammar = _grammar(sampling, model) if sampling.grammar is not None else None
-        samplers = _samplers(sampling, model, context)
+        biases = dict(sampling.logit_bias)
+        if sampling.ignore_eos:
+            biases |= dict.fromkeys(model.end_tokens, -numpy.inf)
+        self._biased = numpy.array(list(biases), dtype=numpy.intp)
+        self._biases = numpy.array(list(biases.values()), dtype=numpy.float32)
+        samplers = _samplers(sampling, model.vocab_size, context)
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         for sampler in samplers:
             llama.llama_sampler_chain_add(self._chain, sampler)
@@ -79,8 +85,11 @@ class Sampler:
 
     def choose(self, logits: Logits) -> int:
         """The next token, which the state takes note of; raises SamplingError."""
+        if len(self._biased):
+            logits = logits.copy()
+            logits[self._biased] += self._biases
         best = int(logits.argmax())
-        if numpy.isnan(logits[best]):  # where there is one, it counts as the largest
+        if math.isnan(logits[best]):  # where there is one, it counts as the largest
             raise SamplingError("the model computed NaN")
         token = best if self._is_argmax else self._candidates.choose(self._chain, logits)
         if self._grammar is not None:
@@ -116,21 +125,13 @@ def _grammar(sampling: Sampling, model: Model) -> Any:
     return grammar
 
 
-def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
+def _samplers(sampling: Sampling, vocab_size: int, context: int) -> list[Any]:
     """In llama.cpp's usual order. Penalties count what the request has generated, all of it, as OpenAI's do."""
     samplers = []
-    biases = dict(sampling.logit_bias)
-    if sampling.ignore_eos:
-        biases |= dict.fromkeys(model.end_tokens, float("-inf"))
-    if biases:
-        array = (llama.llama_logit_bias * len(biases))(
-            *(llama.llama_logit_bias(token, bias) for token, bias in biases.items())
-        )
-        samplers.append(llama.llama_sampler_init_logit_bias(model.vocab_size, len(biases), array))
     if sampling.presence_penalty or sampling.frequency_penalty:
         samplers.append(
             llama.llama_sampler_init_penalties(
-                model.vocab_size,
+                vocab_size,
                 context,
                 _NO_REPEAT_PENALTY,
                 sampling.frequency_penalty,

@@ -1,7 +1,8 @@
 """Continuous batching: who has a slot, and what goes into the next step.
 
-Each step carries one token of each generating sequence, then of the waiting prompts what ``Pace`` says. One thread
-only; it reports through ``outbox``, which its owner empties after each step.
+Steps take turns: one token of each generating sequence, then of the prompts what ``Pace`` says. Apart, since attention
+over many tokens of one sequence and over one token of many are two ways of llama.cpp's, and a batch with both takes
+longer than the two. One thread only; it reports through ``outbox``, which its owner empties after each step.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Scheduler:
         self._store = PrefixStore(limits.prefix_store_bytes if model.shares_prefixes else 0)
         self._pace = Pace(size.step_tokens)
         self._adapter: str | None = None
+        self._is_turn_of_decoding = True
         self._was_aborted = False
         self.prefilling: tuple[Sequence, ...] = ()  # of the step that runs; read by the event loop
         self.outbox: list[tuple[Sequence, Event | EngineError]] = []
@@ -151,7 +153,7 @@ class Scheduler:
             self._context.decode()
             seconds = time.perf_counter() - started
             self._context.clear_slot(0)
-        self._pace.measured(0, len(tokens), seconds)
+        self._pace.prefilled(len(tokens), seconds)
 
     def close(self) -> None:
         self._context.close()
@@ -219,14 +221,18 @@ class Scheduler:
             self._pause(youngest)
             ready = [each for each in ready if each is not youngest and not each.waits_for_prefix]
             decoding = [each for each in ready if each.is_decoding]
-        parts = [Part(each, 1) for each in decoding]
-        prefilling = [each for each in ready if not each.is_decoding]
-        room = min(self._size.step_tokens, self._free_cells) - len(parts)
-        parts += self._prompt_parts(prefilling, len(decoding), room)
-        if not parts and len(self._running) > 1:
+        if not (decoding and self._is_turn_of_decoding):
+            prefilling = [each for each in ready if not each.is_decoding]
+            room = min(self._size.step_tokens, self._free_cells - len(decoding))
+            self._is_turn_of_decoding = True
+            parts = self._prompt_parts(prefilling, len(decoding), room)
+            if parts:
+                return parts
+        if not decoding and len(self._running) > 1:
             self._pause(self._running[-1])  # no cell is free for any of them
             return self._next_parts()
-        return parts
+        self._is_turn_of_decoding = False
+        return [Part(each, 1) for each in sorted(decoding, key=lambda each: each.slot)]
 
     def _prompt_parts(self, prefilling: list[Sequence], decoding: int, room: int) -> list[Part]:
         """Short prompts at once, the others bit by bit; both in the order that they came."""
@@ -263,9 +269,10 @@ class Scheduler:
             self._context.add(part.sequence.slot, part.sequence.computed, part.tokens, wants_logits=part.is_whole)
             for part in parts
         ]
-        prefilling = [part for part in parts if not part.sequence.is_decoding]
+        is_decoding = parts[0].sequence.is_decoding
         # Who hangs up again and again must not keep the others from getting on.
-        self.prefilling = () if self._was_aborted else tuple(part.sequence for part in prefilling)
+        is_abortable = not (is_decoding or self._was_aborted)
+        self.prefilling = tuple(part.sequence for part in parts) if is_abortable else ()
         started = time.perf_counter()
         status = self._context.decode()
         seconds = time.perf_counter() - started
@@ -273,9 +280,12 @@ class Scheduler:
         self.counters.decode_seconds += seconds
         self._was_aborted = status == ABORTED
         if status == 0:
-            prompt_tokens = sum(part.count for part in prefilling)
-            self.counters.prompt_tokens += prompt_tokens
-            self._pace.measured(len(parts) - len(prefilling), prompt_tokens, seconds)
+            if is_decoding:
+                self._pace.decoded(len(parts), seconds)
+            else:
+                tokens = sum(part.count for part in parts)
+                self.counters.prompt_tokens += tokens
+                self._pace.prefilled(tokens, seconds)
             for part, index in zip(parts, indexes, strict=True):
                 self._advance(part, index)
             self.counters.sample_seconds += time.perf_counter() - started - seconds
