@@ -120,7 +120,8 @@ class Context:
         """A view of the logits after the batch's token ``index``, good until the next decode."""
         row = llama.llama_get_logits_ith(self._handle, index)
         # A tenth of the time that numpy takes to make an array of a pointer.
-        return numpy.frombuffer(self._row_type.from_address(ctypes.addressof(row.contents)), dtype=numpy.float32)
+        floats: Any = self._row_type.from_address(ctypes.addressof(row.contents))
+        return numpy.frombuffer(floats, dtype=numpy.float32)
 
     def share(self, source: int, slot: int, length: int) -> None:
         """Gives ``slot`` the first ``length`` tokens of ``source``, in the same cells."""
