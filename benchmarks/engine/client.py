@@ -18,7 +18,7 @@ import sys
 import time
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Any
+from typing import Any, cast
 
 # A server writes an event in one piece, so the framing of HTTP's chunks never falls inside one.
 EVENT = re.compile(rb"data: ([^\r\n]+)\r?\n")
@@ -35,9 +35,8 @@ class Exchange(asyncio.Protocol):
         self.ended = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not an instance of it
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append((time.monotonic(), data))

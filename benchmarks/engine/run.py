@@ -19,6 +19,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -39,6 +40,8 @@ CONTAINERS = "containers"
 
 def main() -> int:
     arguments = _parse()
+    # So that the server in turn ends with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         built = build(CHECKOUT / ".cache/bench", arguments.model_service.resolve())
         if arguments.build:

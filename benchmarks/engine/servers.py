@@ -157,6 +157,7 @@ def _peers(built: Built, sizes: Sizes) -> Iterator[Server]:
         command=(
             *(python, "-m", "llama_cpp.server", "--model", str(built.model), "--n_ctx", str(sizes.context)),
             *("--n_threads", threads, "--n_threads_batch", threads, "--host", "127.0.0.1", "--port", "{port}"),
+            *("--interrupt_requests", "false"),  # by default each request cuts the one before off
         ),
         ready_path="/v1/models",
         environment={"PYTHONPATH": str(built.bindings)},
