@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 
+TOKENS_A_WORD = 1.23  # of SmolLM2, in these sentences
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -31,7 +33,7 @@ def sentences(seed: str, words: int) -> str:
             f"{pick(_OPENINGS)} the {pick(_ADJECTIVES)} {pick(_NOUNS)} {pick(_VERBS)} the {pick(_NOUNS)} near the "
             f"{pick(_PLACES)}, a {pick(_ADJECTIVES)} {pick(_NOUNS)} {pick(_VERBS)} {chosen.randrange(2, 99)} of them."
         )
-        count += 18
+        count += 17
     return " ".join(said)
 
 
@@ -42,7 +44,7 @@ def unique(seed: str) -> str:
 
 def long(seed: str, tokens: int) -> str:
     """About so many tokens, mostly a text to read."""
-    return f"{sentences(seed, round(tokens / 1.3))}\n\nWhat is this about?"
+    return f"{sentences(seed, round(tokens / TOKENS_A_WORD))}\n\nWhat is this about?"
 
 
 def shared(seed: str) -> str:

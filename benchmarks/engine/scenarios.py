@@ -20,8 +20,8 @@ from servers import EXAMPLE, LLAMA_CPP_SERVER, LLAMA_SERVER, OURS, Running, tota
 
 CLIENT = Path(__file__).with_name("client.py")
 OUTPUT_TOKENS = 64
-# SmolLM2's template ends each prompt with <|im_end|>, a line break, <|im_start|>, "assistant", a line break.
-TEMPLATE_TAIL_TOKENS = 5
+# What SmolLM2's template ends each prompt with: <|im_end|>, \n, <|im_start|>, ass, istant, \n.
+TEMPLATE_TAIL_TOKENS = 6
 COMPUTED = {OURS: "llm_prompt_tokens_computed_total", LLAMA_SERVER: "llamacpp:prompt_tokens_total"}
 STEP_SECONDS = "llm_engine_step_seconds_total"
 
@@ -47,7 +47,7 @@ class Round:
             **plan,
         }
         command = (str(self.client_python), str(CLIENT))
-        done = subprocess.run(command, input=json.dumps(whole), capture_output=True, text=True, check=True)
+        done = subprocess.run(command, input=json.dumps(whole), stdout=subprocess.PIPE, text=True, check=True)
         answers: list[Answer] = json.loads(done.stdout)
         self.raw.append({"round": self.number, "server": running.server.name, "scenario": scenario, "answers": answers})
         return answers

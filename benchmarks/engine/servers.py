@@ -229,13 +229,14 @@ def _await_ready(server: Server, port: int, process: subprocess.Popen[bytes], lo
 
 def _settle_fields(running: Running) -> None:
     """Leaves ``ignore_eos`` out where it is refused: the prompts ask for long answers anyway."""
-    try:
-        _post(running.port, CHAT, running.body("Hello", 8) | {"stream": False, "stream_options": None})
-    except urllib.error.HTTPError as error:
-        if error.code != 400 or b"ignore_eos" not in error.read():
-            raise
-        running.fields.pop("ignore_eos")
-        _post(running.port, CHAT, running.body("Hello", 8) | {"stream": False, "stream_options": None})
+    while True:
+        try:
+            _post(running.port, CHAT, running.body("Hello", 8) | {"stream": False, "stream_options": None})
+            return
+        except urllib.error.HTTPError as error:
+            reason = error.read().decode(errors="replace")
+            if "ignore_eos" not in reason or running.fields.pop("ignore_eos", None) is None:
+                raise StartError(f"{running.server.name} answers {error.code}: {reason[:300]}") from error
 
 
 def _get(port: int, path: str) -> bytes:
