@@ -27,8 +27,9 @@ EVENT = re.compile(rb"data: ([^\r\n]+)\r?\n")
 class Exchange(asyncio.Protocol):
     """One request and the bytes of its answer, each piece with the time it came."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, label: str) -> None:
         self._request = request
+        self.label = label
         self._transport: asyncio.Transport | None = None
         self.sent = time.monotonic()
         self.pieces: list[tuple[float, bytes]] = []
@@ -59,13 +60,13 @@ class Load:
         self._deadline = time.monotonic() + timeout_seconds
         self.exchanges: list[Exchange] = []
 
-    async def start(self, body: dict[str, Any]) -> Exchange:
+    async def start(self, body: dict[str, Any], label: str = "") -> Exchange:
         payload = json.dumps(body).encode()
         head = (
             f"POST {self._path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
         )
-        exchange = Exchange(head.encode() + payload)
+        exchange = Exchange(head.encode() + payload, label)
         self.exchanges.append(exchange)
         try:
             await asyncio.get_running_loop().create_connection(lambda: exchange, "127.0.0.1", self._port)
@@ -116,7 +117,7 @@ class Load:
             await asyncio.sleep(0.05)
         await asyncio.sleep(quiet_seconds)
         for body in longs:
-            await self.finish(await self.start(body))
+            await self.finish(await self.start(body, "long"))
         for task in running:
             task.cancel()
         for exchange in self.exchanges:
@@ -142,6 +143,7 @@ def read(exchange: Exchange, begin: float) -> dict[str, Any]:
                 tokens.append(exchange.pieces[bisect_right(ends, match.end() - 1)][0] - begin)
     status = int(head[9:12]) if head.startswith(b"HTTP/1.") else 0
     return {
+        "label": exchange.label,
         "sent": exchange.sent - begin,
         "answered": exchange.pieces[0][0] - begin if exchange.pieces else None,
         "status": status,

@@ -38,7 +38,7 @@ def token(text: str | None, **others: Any) -> str:
 
 
 def exchange(*pieces: tuple[float, bytes]) -> SimpleNamespace:
-    return SimpleNamespace(sent=10.0, pieces=list(pieces))
+    return SimpleNamespace(label="", sent=10.0, pieces=list(pieces))
 
 
 def test_a_token_has_the_time_of_the_piece_that_completed_its_event(client: ModuleType) -> None:
