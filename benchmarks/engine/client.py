@@ -131,12 +131,14 @@ def read(exchange: Exchange, begin: float) -> dict[str, Any]:
     head, _, rest = raw.partition(b"\r\n\r\n")
     tokens: list[float] = []
     usage: dict[str, Any] = {}
-    finish = None
+    finish, error = None, ""
     for match in EVENT.finditer(raw, len(head)):
         if match[1] == b"[DONE]":
             continue
         event = json.loads(match[1])
         usage = event.get("usage") or usage
+        if event.get("error"):
+            error = match[1].decode(errors="replace")
         for choice in event.get("choices") or ():
             finish = choice.get("finish_reason") or finish
             if choice.get("delta", {}).get("content"):
@@ -152,7 +154,7 @@ def read(exchange: Exchange, begin: float) -> dict[str, Any]:
         # A token may end in the midst of a character and so have no event of its own.
         "completion_tokens": usage.get("completion_tokens") or len(tokens),
         "finish": finish,
-        "error": "" if status == 200 else rest[-400:].decode(errors="replace"),
+        "error": error if status == 200 else rest[-400:].decode(errors="replace"),
     }
 
 

@@ -37,6 +37,7 @@ from table import Record, render
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONTAINERS = "containers"
+OTHERS = "CPUs used by others"
 
 
 def main() -> int:
@@ -69,7 +70,7 @@ def _measure(arguments: argparse.Namespace, built: Built) -> int:
         shift = (number - 1) % len(chosen)
         for name in chosen[shift:] + chosen[:shift]:
             if name == KERNEL:
-                measured = kernel.measure(built, sizes, arguments.concurrency) if "unique" in arguments.only else []
+                measured = _kernel(built, sizes, arguments)
             else:
                 measured = _turn(turn, servers[name], arguments, logs)
             records += (Record(number, name, *each) for each in measured)
@@ -107,10 +108,18 @@ def _measured(turn: Round, running: Running, name: str, arguments: argparse.Name
         share = noise.share()
         print(f"round {turn.number}, {running.server.name}: {name}, others {share:.0%}", file=sys.stderr, flush=True)
         if share < least:
-            least, best = share, [*measures, (measures[0][0], "CPUs used by others", share)]
+            least, best = share, [*measures, (name, OTHERS, share)]
         if share <= arguments.quiet:
             break
     return best
+
+
+def _kernel(built: Built, sizes: Sizes, arguments: argparse.Namespace) -> list[Measure]:
+    if "unique" not in arguments.only:
+        return []
+    noise = Noise()
+    measures = list(kernel.measure(built, sizes, arguments.concurrency))
+    return [*measures, ("unique", OTHERS, noise.share())]
 
 
 def _peak(turn: Round, server: Server, logs: Path) -> float:

@@ -209,7 +209,8 @@ def _speed(scenario: str, answers: Sequence[Answer]) -> Iterator[Measure]:
     yield scenario, "TTFT p50 s", percentile(ttfts(answers), 50)
     yield scenario, "TTFT p99 s", percentile(ttfts(answers), 99)
     yield scenario, "tokens an answer", _tokens(answers) / len(answers)
-    yield scenario, "tokens a prompt", sum(answer["prompt_tokens"] or 0 for answer in answers) / len(answers)
+    if all(answer["prompt_tokens"] for answer in answers):
+        yield scenario, "tokens a prompt", sum(answer["prompt_tokens"] for answer in answers) / len(answers)
 
 
 def _tokens(answers: Sequence[Answer]) -> int:

@@ -84,7 +84,7 @@ def _goals(records: Sequence[Record]) -> Iterator[list[str]]:
         if goal.against is not None:
             # Of the same round, which saw the same prompts and the same neighbours on the machine.
             others = _values(records, goal.against, goal.scenario, goal.what)
-            values = {turn: value / others[turn] for turn, value in values.items() if others.get(turn)}
+            values = {turn: _ratio(value, others[turn]) for turn, value in values.items() if turn in others}
         yield [
             goal.scenario,
             goal.what,
@@ -92,6 +92,13 @@ def _goals(records: Sequence[Record]) -> Iterator[list[str]]:
             _spread(list(values.values())),
             _verdict(goal, list(values.values())),
         ]
+
+
+def _ratio(value: float, other: float) -> float:
+    """Infinite where only the other is 0, 1 where both are."""
+    if other == 0:
+        return 1.0 if value == 0 else float("inf")
+    return value / other
 
 
 def _verdict(goal: Goal, values: Sequence[float]) -> str:

@@ -78,3 +78,9 @@ def test_a_rejection_keeps_its_status_and_reason(client: ModuleType) -> None:
 def test_no_answer_at_all_has_status_0(client: ModuleType) -> None:
     answer = client.read(exchange(), 10.0)
     assert (answer["status"], answer["answered"], answer["tokens"]) == (0, None, [])
+
+
+def test_an_error_within_a_stream_is_kept(client: ModuleType) -> None:
+    error = '{"error": {"code": "queue_timeout"}}'
+    answer = client.read(exchange((11.0, HEAD + b"f\r\n: keep-alive\n\n\r\n"), (12.0, chunk(error))), 10.0)
+    assert (answer["status"], answer["tokens"], answer["error"]) == (200, [], error)
