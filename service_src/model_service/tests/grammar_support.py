@@ -26,7 +26,7 @@ class GrammarTexts:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._pieces = [model.piece(token) for token in range(model.vocab_size)]
-        self._ends = [token for token in range(model.vocab_size) if model.ends_generation(token)]
+        self._ends = list(model.end_tokens)
         endings = {ending.encode() for ending in _ENDINGS}
         self._closing = [token for token, piece in enumerate(self._pieces) if piece in endings]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
-import sys
 from collections.abc import AsyncGenerator, Callable
 from collections.abc import Sequence as Series
 from concurrent.futures import ThreadPoolExecutor
