@@ -47,7 +47,7 @@ class Runtime:
             for model in settings.served_models:
                 engine = LlamaEngine(_engine_config(settings, model), self._native_log, self._on_fatal)
                 stack.push_async_callback(engine.close)
-                metrics.watch(engine, model.name)
+                metrics.ENGINES.watch(engine, model.name)
                 card = ModelCard(id=model.name, created=int(model.path.stat().st_mtime))
                 self._models.add(card, Chat(engine, cache, model.name, renderer))
             yield {

@@ -6,13 +6,14 @@ is another implementation of :class:`Engine`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length"]
 RejectReason = Literal["queue_full", "queue_timeout"]
 Priority = Literal["interactive", "batch"]
+StepPhase = Literal["decode", "sample", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,22 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """A moment's load; ``kv_usage`` is the used part of the KV cache, 0 to 1."""
+    """A moment's load, and sums since the start.
+
+    ``kv_usage`` is the used part of the KV cache, 0 to 1. ``prompt_tokens_computed`` leaves out those that had been
+    computed for another request. ``step_seconds`` are those of the engine's steps by phase.
+    """
 
     slots: int
     running: int
     waiting: int
     kv_usage: float
+    prefix_store_bytes: int = 0
+    prompt_tokens_computed: int = 0
+    paused: int = 0
+    failed: int = 0
+    contexts_lost: int = 0
+    step_seconds: Mapping[StepPhase, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

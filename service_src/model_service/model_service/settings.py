@@ -54,7 +54,9 @@ class ModelSettings(ServiceSettings):
     context: Context = 4096
     slots: Slots = 8
     threads: int = Field(default_factory=default_threads, ge=1, le=512)
-    kv_tokens: int | None = Field(default=None, ge=64, description="Cells of the KV cache; unset: MODEL_SLOTS times MODEL_CONTEXT")
+    kv_tokens: int | None = Field(
+        default=None, ge=64, description="Tokens of all requests together; unset: MODEL_SLOTS times MODEL_CONTEXT"
+    )
     prefix_store_mib: int = Field(default=256, ge=0, description="Memory for computed prefixes of ended requests")
     step_tokens: int = Field(default=512, ge=1, le=8192, description="The most tokens computed in one step")
     queue_limit: int = Field(default=64, ge=0, description="Requests that may wait for a slot")

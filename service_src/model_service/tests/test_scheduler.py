@@ -64,7 +64,8 @@ def test_a_request_that_cannot_be_decoded_fails_alone(model: Model) -> None:
     run_all(scheduler)
     assert ends(scheduler, bad) == [GenerationFailedError]
     assert ends(scheduler, good) == ends(scheduler, other) == [Finished]
-    assert scheduler.running == () and scheduler.kv_tokens == 0
+    assert scheduler.running == ()
+    assert scheduler.kv_tokens == 0
     scheduler.close()
 
 

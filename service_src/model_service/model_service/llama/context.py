@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -152,5 +153,5 @@ class Context:
         llama.llama_free(self._handle)
 
 
-def _pointer(state: State) -> ctypes.Array[ctypes.c_uint8]:
-    return (ctypes.c_uint8 * len(state)).from_buffer(state)
+def _pointer(state: State) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

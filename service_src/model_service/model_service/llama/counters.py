@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from model_service.engine import StepPhase
 
 
 @dataclass(slots=True)
@@ -12,7 +15,6 @@ class Counters:
     ``prompt_tokens`` are those computed, without those that another sequence had computed.
     """
 
-    steps: int = 0
     step_seconds: float = 0.0
     decode_seconds: float = 0.0
     sample_seconds: float = 0.0
@@ -20,3 +22,8 @@ class Counters:
     paused: int = 0
     failed: int = 0
     contexts_lost: int = 0
+
+    @property
+    def seconds_by_phase(self) -> Mapping[StepPhase, float]:
+        decode, sample = self.decode_seconds, self.sample_seconds
+        return {"decode": decode, "sample": sample, "other": max(0.0, self.step_seconds - decode - sample)}

@@ -28,7 +28,6 @@ from model_service.engine import (
     SlotState,
 )
 from model_service.llama.context import Context, ContextSize
-from model_service.llama.counters import Counters
 from model_service.llama.model import Adapter, Model, ModelError, digest_of
 from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar
@@ -86,20 +85,23 @@ class LlamaEngine:
             raise NotReadyError(f"Not ready: {self._not_ready}")
         return self._facts
 
-    @property
-    def counters(self) -> Counters:
-        """What was counted since the model was loaded."""
-        return self._scheduler.counters if self._scheduler else Counters()
-
     def stats(self) -> EngineStats:
-        size = self._config.size
-        running = len(self._scheduler.running) if self._scheduler else 0
-        kv_tokens = self._scheduler.kv_tokens if self._scheduler else 0
+        size, scheduler = self._config.size, self._scheduler
+        if scheduler is None:
+            return EngineStats(size.slots, running=0, waiting=self._in_flight, kv_usage=0.0)
+        running = len(scheduler.running)
+        counters = scheduler.counters
         return EngineStats(
             slots=size.slots,
             running=running,
             waiting=max(0, self._in_flight - running),
-            kv_usage=kv_tokens / size.kv_tokens,
+            kv_usage=scheduler.kv_tokens / size.kv_tokens,
+            prefix_store_bytes=scheduler.stored_bytes,
+            prompt_tokens_computed=counters.prompt_tokens,
+            paused=counters.paused,
+            failed=counters.failed,
+            contexts_lost=counters.contexts_lost,
+            step_seconds=counters.seconds_by_phase,
         )
 
     def slots(self) -> list[SlotState]:
@@ -185,7 +187,6 @@ class LlamaEngine:
                 started = time.perf_counter()
                 scheduler.step()
                 self._deliver(scheduler)
-                scheduler.counters.steps += 1
                 scheduler.counters.step_seconds += time.perf_counter() - started
             self._end_requests("the service is stopping")
             scheduler.close()

@@ -33,6 +33,7 @@ class Candidates:
     def __init__(self, vocab_size: int) -> None:
         self._ids = numpy.arange(vocab_size, dtype=numpy.int32)
         self._all = numpy.zeros(vocab_size, dtype=_TOKEN_DATA)
+        self._room: Any = self._all.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
         self._array = llama.llama_token_data_array()
 
     def choose(self, chain: Any, logits: Logits, grammar: Any = None) -> int:
@@ -53,7 +54,7 @@ class Candidates:
         return bool(self._all["logit"][0] == 1.0)
 
     def _apply(self, sampler: Any, size: int) -> None:
-        self._array.data = self._all.ctypes.data_as(ctypes.POINTER(llama.llama_token_data))
+        self._array.data = self._room
         self._array.size = size
         self._array.selected = -1
         self._array.sorted = False
@@ -122,7 +123,9 @@ def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
     if sampling.ignore_eos:
         biases |= dict.fromkeys(model.end_tokens, float("-inf"))
     if biases:
-        array = (llama.llama_logit_bias * len(biases))(*biases.items())
+        array = (llama.llama_logit_bias * len(biases))(
+            *(llama.llama_logit_bias(token, bias) for token, bias in biases.items())
+        )
         samplers.append(llama.llama_sampler_init_logit_bias(model.vocab_size, len(biases), array))
     if sampling.presence_penalty or sampling.frequency_penalty:
         samplers.append(

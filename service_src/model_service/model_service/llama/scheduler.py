@@ -41,7 +41,7 @@ _GROWTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``queue_timeout_seconds``: the longest wait for a slot; ``prefix_store_bytes``: for what ended sequences leave."""
+    """The longest wait for a slot, and the room for what ended sequences had computed."""
 
     queue_timeout_seconds: float
     prefix_store_bytes: int
@@ -68,9 +68,7 @@ class Part:
 class Scheduler:
     """The sequences of one context."""
 
-    def __init__(
-        self, model: Model, size: ContextSize, limits: Limits, make_context: Callable[[], Context]
-    ) -> None:
+    def __init__(self, model: Model, size: ContextSize, limits: Limits, make_context: Callable[[], Context]) -> None:
         self._model = model
         self._size = size
         self._make_context = make_context
@@ -194,9 +192,7 @@ class Scheduler:
         is_new = not sequence.started_at
         if is_new:
             try:
-                sequence.sampler = Sampler(
-                    sequence.request.sampling, self._model, self._size.context, self._candidates
-                )
+                sequence.sampler = Sampler(sequence.request.sampling, self._model, self._size.context, self._candidates)
             except InvalidRequestError as error:
                 self.outbox.append((sequence, error))
                 return
@@ -292,8 +288,6 @@ class Scheduler:
             for part in parts:  # the context is as before: whoever is at fault fails alone
                 if part.sequence in self._running:
                     self._compute([part])
-        elif status == 1 and len(self._running) > 1:
-            self._pause(self._running[-1])
         else:
             self._fail(parts[0].sequence, f"llama_decode returned {status}")
 
