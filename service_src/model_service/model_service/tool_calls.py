@@ -14,6 +14,8 @@ from model_service.grammar.gbnf import Grammar, GrammarError, literal
 from model_service.grammar.json_schema import SchemaCompiler
 from model_service.schemas.chat import FunctionDefinition, Message, Tool, ToolCall
 
+# A small model that has begun to call may not stop by itself.
+MAX_CALLS = 16
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
 # A token may reach past the tag: it counts only where that is how a call goes on, else the grammar could not follow.
 TRIGGER = r'(<tool_call>\n?(\{"?)?)$'
@@ -49,7 +51,7 @@ def speaks_tool_calls(template: str) -> bool:
 
 
 def call_grammar(functions: Sequence[tuple[int, FunctionDefinition]], parallel: bool) -> str:
-    """A grammar of one or, if ``parallel``, several calls; functions with their place in the request."""
+    """A grammar of one or, if ``parallel``, up to MAX_CALLS calls; functions with their place in the request."""
     grammar = Grammar()
     calls = []
     for index, function in functions:
@@ -64,7 +66,7 @@ def call_grammar(functions: Sequence[tuple[int, FunctionDefinition]], parallel: 
     newline = grammar.rule(r'"\n"?')
     body = grammar.rule(" | ".join(calls))
     call = grammar.rule(f'{literal(CALL_START)} {newline} {body} "}}" {newline} {literal(CALL_END)}')
-    return grammar.text(f"{call} ({newline} {call})*" if parallel else call)
+    return grammar.text(f"{call} ({newline} {call}){{0,{MAX_CALLS - 1}}}" if parallel else call)
 
 
 def _head(name: str) -> str:
