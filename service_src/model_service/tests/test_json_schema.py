@@ -166,6 +166,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a pattern that repeats too much": ({"type": "string", "pattern": "^a{5000000}$"}, "too large"),
     "a pattern longer than its string": ({"type": "string", "pattern": "^a{9}$", "maxLength": 5}, "maxLength"),
     "too many parts": ({"anyOf": [{"const": index} for index in range(15_000)]}, "parts|too large"),
+    "too many alternatives": ({"anyOf": [{"const": index} for index in range(65)]}, "alternatives"),
+    "constants with nothing in common": ({"enum": [chr(0x4E00 + i) + str(i) for i in range(99)]}, "alternatives"),
     "alternatives that multiply": (
         {"allOf": [{"anyOf": [{"required": [f"{i}-{j}"]} for j in range(9)]} for i in range(9)]},
         "two different anyOf",
@@ -218,10 +220,23 @@ def test_schemas_may_be_nested_but_not_too_deep(texts: GrammarTexts) -> None:
 
 
 def test_many_properties_make_no_large_grammar(texts: GrammarTexts) -> None:
-    schema = {"type": "object", "properties": {f"property_{index}": {"type": "integer"} for index in range(500)}}
-    grammar = grammar_of(schema)
-    assert len(grammar) < 200 * 500
-    assert texts.draw(grammar, 0)
+    properties = {f"property_{index}": {"type": "integer"} for index in range(300)}
+    grammar = grammar_of({"type": "object", "properties": properties, "required": list(properties)})
+    assert len(grammar) < 300 * 300
+    optional = dict(list(properties.items())[:64])
+    grammar = grammar_of({"type": "object", "properties": optional})
+    assert len(grammar) < 300_000
+    assert json.loads(texts.draw(grammar, 0) or "") is not None
+    with pytest.raises(GrammarError, match="optional"):
+        grammar_of({"type": "object", "properties": properties})
+
+
+def test_many_constants_make_few_alternatives(texts: GrammarTexts) -> None:
+    values = [f"value {index}" for index in range(1000)]
+    grammar = grammar_of({"enum": values})
+    assert max(line.count("|") for line in grammar.splitlines()) < 10
+    assert {json.loads(texts.draw(grammar, seed) or "") for seed in range(DRAWS)} <= set(values)
+    assert texts.draw(grammar_of({"enum": [chr(0x4E00 + index) for index in range(1000)]}), 0)
 
 
 def test_there_is_at_most_one_space_in_a_row(texts: GrammarTexts) -> None:
