@@ -155,9 +155,11 @@ def test_the_tools_helper_parses_a_streamed_call_whose_result_goes_on(client: op
 
 
 async def test_the_asynchronous_client_streams_a_structured_answer(served: ServedModel) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="unused", max_retries=0) as client:
-        async with client.chat.completions.stream(
+    async with (
+        openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="unused", max_retries=0) as client,
+        client.chat.completions.stream(
             model=MODEL, messages=MESSAGES, response_format=Solution, max_tokens=200, temperature=0
-        ) as stream:
-            final = await stream.get_final_completion()
+        ) as stream,
+    ):
+        final = await stream.get_final_completion()
     assert isinstance(final.choices[0].message.parsed, Solution)
