@@ -99,7 +99,7 @@ def test_an_answer_can_be_sent_back_as_a_message(http: httpx.Client) -> None:
         ({"messages": [{"role": "oracle", "content": "Hi"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
-        ({"grammar": "root ::="}, "grammar"),
+        ({"grammar": "root"}, "grammar"),
         ({"grammar": "root ::= other"}, "grammar"),
         ({"logit_bias": {"49152": 1}}, "logit_bias"),
         ({"no_such_field": 1}, "no_such_field"),
