@@ -15,10 +15,16 @@ _HARMLESS = frozenset(
         "prompt_cache_retention",
         "cache_prompt",
         "prediction",
+        "parallel_tool_calls",
     }
 )
-# Values that ask for nothing but what is done anyway.
+# Values that ask for nothing but what is done anyway. Which fields are unknown depends on the API.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "top_logprobs": (0,),
+    "best_of": (1,),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),

@@ -10,10 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from model_service.grammar.choices import text_choice
 from model_service.grammar.gbnf import Grammar, GrammarError, literal
 from model_service.grammar.json_schema import SchemaCompiler
 from model_service.schemas.chat import FunctionDefinition, Message, Tool, ToolCall
 
+# A small model that has begun to call may not stop by itself.
+MAX_CALLS = 16
 CALL_START, CALL_END = "<tool_call>", "</tool_call>"
 # A token may reach past the tag: it counts only where that is how a call goes on, else the grammar could not follow.
 TRIGGER = r'(<tool_call>\n?(\{"?)?)$'
@@ -49,22 +52,21 @@ def speaks_tool_calls(template: str) -> bool:
 
 
 def call_grammar(functions: Sequence[tuple[int, FunctionDefinition]], parallel: bool) -> str:
-    """A grammar of one or, if ``parallel``, several calls; functions with their place in the request."""
+    """A grammar of one or, if ``parallel``, up to MAX_CALLS calls; functions with their place in the request."""
     grammar = Grammar()
-    calls = []
+    arguments: dict[str, str] = {}
     for index, function in functions:
         schema = _NO_ARGUMENTS if function.parameters is None else function.parameters
         if schema.get("type", "object") != "object":
             raise ToolSchemaError(index, "arguments are of the type object")
         try:
-            arguments = SchemaCompiler(grammar, {"type": "object", **schema}).compile()
+            arguments[function.name] = SchemaCompiler(grammar, {"type": "object", **schema}).compile()
         except GrammarError as error:
             raise ToolSchemaError(index, str(error)) from error
-        calls.append(f"{literal(_head(function.name))} {arguments}")
     newline = grammar.rule(r'"\n"?')
-    body = grammar.rule(" | ".join(calls))
+    body = text_choice(grammar, {_head(name): symbol for name, symbol in arguments.items()})
     call = grammar.rule(f'{literal(CALL_START)} {newline} {body} "}}" {newline} {literal(CALL_END)}')
-    return grammar.text(f"{call} ({newline} {call})*" if parallel else call)
+    return grammar.text(f"{call} ({newline} {call}){{0,{MAX_CALLS - 1}}}" if parallel else call)
 
 
 def _head(name: str) -> str:

@@ -36,7 +36,10 @@ from model_service.schemas import ModelCard
 from service_kit.app import create_app
 
 VOCABULARY = 1000
-PLAIN_TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+PLAIN_TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
 Script = Callable[[GenerationRequest], Iterable[str | EngineError | float]]
 
 

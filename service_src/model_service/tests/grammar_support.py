@@ -26,19 +26,19 @@ class GrammarTexts:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._pieces = [model.piece(token) for token in range(model.vocab_size)]
-        self._ends = [token for token in range(model.vocab_size) if model.ends_generation(token)]
+        self._ends = list(model.end_tokens)
         endings = {ending.encode() for ending in _ENDINGS}
         self._closing = [token for token, piece in enumerate(self._pieces) if piece in endings]
 
-    def draw(self, grammar: str, seed: int) -> str | None:
-        """A text of the grammar, None if it has not ended after many tokens."""
+    def draw(self, grammar: str, seed: int, longest: int = _LONGEST_TOKENS) -> str | None:
+        """A text of the grammar, None if it has not ended after ``longest`` tokens."""
         chain = llama.llama_sampler_init_grammar(self._model.vocab, grammar.encode(), b"root")
         if not chain:
             raise GrammarRefusedError(grammar)
         randomness = numpy.random.default_rng(seed)
         try:
             pieces = b""
-            for count in range(_LONGEST_TOKENS):
+            for count in range(longest):
                 token = self._next(chain, randomness, count)
                 if token in self._ends:
                     return pieces.decode()

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_engine import FakeEngine
+from serving import serving_fake
 from support import ask
 
 from model_service.engine import GenerationRequest, Sampling
@@ -138,7 +139,8 @@ def test_a_tool_choice_says_which_calls_the_grammar_has_and_when_it_begins(
 ) -> None:
     request = asked(api, fake, tools=[TOOL, OTHER_TOOL], tool_choice=choice)
     grammar = request.sampling.grammar or ""
-    assert {name for name in ("look_up", "other") if name in grammar.replace("\\x5F", "_")} == tools
+    # Without their first letters, where the two part.
+    assert {name for name in ("look_up", "other") if name[1:] in grammar.replace("\\x5F", "_")} == tools
     assert request.sampling.grammar_trigger == trigger
     assert ("<tools>" in str(request.prompt)) == bool(tools)
 
@@ -149,7 +151,7 @@ def test_parallel_calls_can_be_turned_off(
 ) -> None:
     grammar = asked(api, fake, tools=[TOOL], parallel_tool_calls=parallel).sampling.grammar
     assert grammar is not None
-    assert grammar.splitlines()[0].endswith(")*") == calls
+    assert grammar.splitlines()[0].endswith("}") == calls
 
 
 def test_calls_and_results_in_the_history_are_in_the_prompt(api: httpx.Client, fake: FakeEngine) -> None:
@@ -219,7 +221,10 @@ def test_a_developers_message_is_a_systems_for_a_template_that_does_not_know_it(
         ({"tools": [TOOL], "tool_choice": "some"}, "tool_choice.type"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "no"}}}, "tool_choice"),
         ({"grammar": "(" * 2000}, "grammar"),
-        ({"grammar": 'root ::= "a"{2000} ' * 20}, "grammar"),
+        ({"grammar": "root ::= " + '"a"{2000} ' * 20}, "grammar"),
+        ({"grammar": "root ::= " + "x " * 2000 + '\nx ::= "a" | ""'}, "grammar"),
+        ({"grammar": "root ::= x*\nx ::= " + " | ".join(["[a-z]"] * 3000)}, "grammar"),
+        ({"grammar": 'root ::= "\0"'}, "grammar"),
         ({"grammar": 'root ::= "a"', "response_format": {"type": "json_object"}}, "grammar"),
         ({"tools": [TOOL], "response_format": {"type": "json_object"}}, "response_format"),
         ({"grammar": 'root ::= "a"', "ignore_eos": True}, "ignore_eos"),
@@ -242,3 +247,35 @@ def test_what_cannot_be_served_is_refused_by_name(
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert param.split(".")[0] in error["message"]
     assert fake.asked == []
+
+
+NATIVE_TEMPLATE = (
+    "{% if tools %}<tools>{% for t in tools %}{{ t.function.name }} {% endfor %}</tools>{% endif %}"
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}:{{ c.function.arguments.a }}</tool_call>"
+    "{% endfor %}"
+    "{% endfor %}"
+)
+
+
+def test_a_template_that_speaks_of_tool_calls_gets_tools_and_calls_as_they_are() -> None:
+    engine = FakeEngine(chat_template=NATIVE_TEMPLATE)
+    call = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 17}'}}
+    messages = [
+        {"role": "user", "content": "Hi", "name": "Ann"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "one"},
+    ]
+    with serving_fake(engine) as url:
+        response = httpx.post(f"{url}{CHAT}", json=ask(messages=messages, tools=[TOOL]))
+    assert response.status_code == 200, response.text
+    prompt = "<tools>look_up </tools>[user]Hi[assistant]<tool_call>look_up:17</tool_call>[tool]one"
+    assert engine.asked[0].prompt == prompt
+
+
+def test_the_apis_are_described(api: httpx.Client) -> None:
+    described = api.get("/openapi.json").json()
+    for path in (CHAT, "/v1/completions", "/tokenize", "/detokenize", "/slots"):
+        assert path in described["paths"]
+    fields = described["components"]["schemas"]["ChatRequest"]["properties"]
+    assert {"n", "logit_bias", "tools", "response_format", "grammar", "service_tier"} <= set(fields)

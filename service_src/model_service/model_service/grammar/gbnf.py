@@ -21,6 +21,12 @@ _MAX_REPETITIONS = 20_000
 # llama.cpp takes at most 2,000 at once, and silently makes a larger maximum none.
 _MAX_REPETITION = 1000
 
+# Each alternative that is open is asked about the whole vocabulary, while everybody else's request waits.
+_MAX_ALTERNATIVES = 64
+_MAX_SYMBOLS = 512
+
+_TEXTS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*')
+_RULE = re.compile(r"[A-Za-z0-9_-]+\s*::=")
 _REPETITION = re.compile(r"\{\s*(\d+)\s*(?:,\s*(\d*))?")
 _PLAIN = re.compile(r"[ !#-\[\]-~]")
 
@@ -110,16 +116,20 @@ def complement(ranges: Iterable[Range]) -> list[Range]:
 
 
 def check(grammar: str) -> None:
-    """Raises GrammarError for a client's grammar that is too large to be parsed at all."""
+    """Raises GrammarError for a client's grammar that is too large to be parsed, or to be asked for each token."""
     if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
         raise GrammarError(f"it is over {MAX_GRAMMAR_BYTES} bytes")
     if "\0" in grammar:
         raise GrammarError("it has a NUL character")
-    if grammar.count("(") > _MAX_PARENTHESES:
+    syntax = _TEXTS.sub(" . ", grammar)
+    if syntax.count("(") > _MAX_PARENTHESES:
         raise GrammarError(f"it has more than {_MAX_PARENTHESES} parentheses")
-    counts = (int(count[:9] or 0) for found in _REPETITION.findall(grammar) for count in found)
+    counts = (int(count[:9] or 0) for found in _REPETITION.findall(syntax) for count in found)
     if sum(counts) > _MAX_REPETITIONS:
         raise GrammarError(f"its repetitions are more than {_MAX_REPETITIONS} together")
+    for rule in _RULE.split(syntax):
+        if rule.count("|") >= _MAX_ALTERNATIVES or len(rule.split()) > _MAX_SYMBOLS:
+            raise GrammarError(f"a rule of it has more than {_MAX_ALTERNATIVES} alternatives or {_MAX_SYMBOLS} symbols")
 
 
 def _escaped(character: str) -> str:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from model_service.grammar import numbers, regex
+from model_service.grammar.choices import either, text_choice
 from model_service.grammar.formats import FORMATS
 from model_service.grammar.gbnf import EMPTY, Grammar, GrammarError, characters, complement, literal
 from model_service.grammar.json_values import (
@@ -32,6 +33,8 @@ from model_service.grammar.schema_shape import are_disjoint, check_keywords, che
 MAX_DEPTH = 32
 MAX_PARTS = 5000
 MAX_SECONDS = 0.5
+# Each of them may be the next, so all of them are written down at each of them.
+MAX_OPTIONAL = 64
 
 # A separator, and a space as most JSON has it after one.
 _COMMA, _COLON = '"," " "?', '":" " "?'
@@ -193,7 +196,7 @@ class SchemaCompiler:
             symbols.append(self._value(alternative, depth + 1, unread))
         if keyword == "oneOf" and len(symbols) > 1 and not (len(flat) == len(symbols) and are_disjoint(flat)):
             raise GrammarError("a value may fit several alternatives of its oneOf; use anyOf")
-        return " | ".join(dict.fromkeys(symbols))
+        return either(self._grammar, symbols)
 
     def _constants(self, schema: Schema) -> str:
         values = schema.get("enum", [schema.get("const")])
@@ -204,7 +207,7 @@ class SchemaCompiler:
         if constraint:
             raise GrammarError(f"{constraint} beside enum or const isn't supported")
         kinds = schema.get("type", list(TYPES))
-        return one_of(values, [kinds] if isinstance(kinds, str) else kinds)
+        return one_of(self._grammar, values, [kinds] if isinstance(kinds, str) else kinds)
 
     def _object(self, schema: Schema, depth: int) -> str:
         required = dict.fromkeys(schema.get("required", ()))
@@ -214,28 +217,34 @@ class SchemaCompiler:
         properties = dict(schema.get("properties", {}))
         for name in required:
             properties.setdefault(name, True if additional is None else additional)
-        pairs = []
-        for name, value in properties.items():
-            if value is False and name not in required:
-                continue
-            key = literal(json.dumps(name, ensure_ascii=False))
-            pairs.append((f"{key} {_COLON} {self._value(value, depth + 1)}", name in required))
+        values = {
+            json.dumps(name, ensure_ascii=False): (f"{_COLON} {self._value(value, depth + 1)}", name in required)
+            for name, value in properties.items()
+            if value is not False or name in required
+        }
         other = ""
         if additional not in (None, False):
             key = self._other_key(list(properties))
             other = self._grammar.rule(f"{key} {_COLON} {self._value(additional, depth + 1)}")
-        return self._members(pairs, other)
+        return self._members(values, other)
 
-    def _members(self, pairs: list[tuple[str, bool]], other: str) -> str:
+    def _members(self, values: dict[str, tuple[str, bool]], other: str) -> str:
         """Members in order, with commas between those that are there; ``other`` any number of times after them."""
-        rest = f"({_COMMA} {other})*" if other else ""
-        first = f"({other} {rest})?" if other else ""
-        for pair, is_required in reversed(pairs):
-            following = self._grammar.rule(rest) if rest else ""
-            here, later = f"{pair} {following}", f"{_COMMA} {pair} {following}"
-            without_it = self._grammar.rule(first) if first else EMPTY
-            first = self._grammar.rule(here if is_required else f"{here} | {without_it}")
-            rest = later if is_required else f"{later} | {following or EMPTY}"
+        more = f"({_COMMA} {other})*" if other else ""
+        first, rest = (f"({other} {more})?" if other else EMPTY), more or EMPTY
+        first, rest = self._grammar.rule(first), self._grammar.rule(rest)
+        # What can come next: the keys up to the first that has to be there, else what is after the last.
+        nexts: dict[str, str] = {}
+        at_first, at_end = first, rest
+        for key, (value, is_required) in reversed(values.items()):
+            if is_required:
+                nexts, at_first, at_end = {}, "", ""
+            nexts = {key: f"{value} {rest}", **nexts}
+            if len(nexts) > MAX_OPTIONAL:
+                raise GrammarError(f"it has more than {MAX_OPTIONAL} optional properties in a row")
+            key_and_rest = text_choice(self._grammar, nexts)
+            first = either(self._grammar, [key_and_rest, *([at_first] if at_first else [])])
+            rest = either(self._grammar, [f"{_COMMA} {key_and_rest}", *([at_end] if at_end else [])])
         return f'"{{" {first} "}}"'
 
     def _other_key(self, names: list[str]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from model_service.grammar.gbnf import Grammar, GrammarError, literal
+from model_service.grammar.choices import text_choice
+from model_service.grammar.gbnf import Grammar, GrammarError
 from model_service.grammar.numbers import NUMBER
 
 # Control characters are no JSON, and half a surrogate pair is no text.
@@ -47,12 +48,12 @@ def _any(grammar: Grammar) -> tuple[str, str, str]:
     return grammar.any_value
 
 
-def one_of(values: list[Any], kinds: list[str]) -> str:
-    """An expression for those of the values that are of these types."""
+def one_of(grammar: Grammar, values: list[Any], kinds: list[str]) -> str:
+    """The symbol of those of the values that are of these types."""
     fitting = [value for value in values if _is_of(value, kinds)]
     if not fitting:
         raise GrammarError("no value of its enum or const fits")
-    return " | ".join(dict.fromkeys(literal(_written(value)) for value in fitting))
+    return text_choice(grammar, {_written(value): "" for value in fitting})
 
 
 def _written(value: Any) -> str:

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from model_service.grammar.choices import either
 from model_service.grammar.gbnf import LAST_CODE_POINT, Grammar, GrammarError, Range, characters, complement, literal
 
 # Python's own parser; there is no public one. Its patterns are near enough to JSON Schema's, which are ECMAScript's.
@@ -111,7 +112,7 @@ class _Converter:
                 raise GrammarError(f"its pattern has {operation.lower()}, which isn't supported")
 
     def _either(self, alternatives: list[str]) -> str:
-        return self._grammar.rule(" | ".join(alternatives))
+        return either(self._grammar, alternatives)
 
 
 def _is(item: Any, operation: str, argument: str | None = None) -> bool:
