@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from collections.abc import Sequence as Series
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from model_service.engine import (
     Event,
     Finished,
     GenerationRequest,
+    InvalidRequestError,
     ModelFacts,
     NotReadyError,
     OverloadedError,
@@ -45,7 +47,7 @@ _SWITCH_SECONDS = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """``size.context`` is capped at what the model was trained for."""
+    """``size.context`` is capped at what the model was trained for, and at ``size.kv_tokens``."""
 
     path: Path
     size: ContextSize
@@ -76,6 +78,7 @@ class LlamaEngine:
         self._wake = threading.Condition()
         self._inbox: list[Callable[[Scheduler], None]] = []
         self._closing = False
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -124,7 +127,10 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             prompt = await self._tokens_of(request.prompt, context)
+            if not len(prompt):
+                raise InvalidRequestError("prompt", "The prompt is empty: it has no tokens to go on from")
             if request.sampling.grammar is not None:
+                _ = self.facts
                 assert self._model is not None
                 await self._loop.run_in_executor(self._tokenizers, check_grammar, request.sampling, self._model)
             room = context - len(prompt)
@@ -141,7 +147,8 @@ class LlamaEngine:
                         return
             finally:
                 sequence.is_cancelled = True
-                self._post(lambda scheduler: scheduler.cancel(sequence))
+                with suppress(NotReadyError):
+                    self._post(lambda scheduler: scheduler.cancel(sequence))
                 assert self._scheduler is not None
                 self._scheduler.abort_if_unwanted()
         finally:
@@ -157,6 +164,7 @@ class LlamaEngine:
         return self._model.checked_tokens(prompt, limit)
 
     async def close(self) -> None:
+        self._not_ready = "the service is stopping"
         await asyncio.to_thread(self._tokenizers.shutdown)  # they read the model that the thread frees
         with self._wake:
             self._closing = True
@@ -177,6 +185,8 @@ class LlamaEngine:
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:
         with self._wake:
+            if self._has_ended:
+                raise NotReadyError(f"Not ready: {self._not_ready}")
             self._inbox.append(command)
             self._wake.notify()
 
@@ -202,10 +212,11 @@ class LlamaEngine:
         started = time.perf_counter()
         model = Model(self._config.path, self._native_log, adapters=self._config.adapters)
         size = self._config.size
-        if size.context > model.trained_context:
+        context = min(size.context, model.trained_context, size.kv_tokens)
+        if size.context > context:
             log.warning("context capped", extra={"asked": size.context, "trained": model.trained_context})
             kv_tokens = min(size.kv_tokens, size.slots * model.trained_context)
-            size = replace(size, context=model.trained_context, kv_tokens=kv_tokens)
+            size = replace(size, context=context, kv_tokens=kv_tokens)
             self._config = replace(self._config, size=size)
         make_context = partial(Context, model, size)
         scheduler = Scheduler(model, size, self._config.limits, make_context)
@@ -242,10 +253,11 @@ class LlamaEngine:
 
     def _end_requests(self, reason: str) -> None:
         self._not_ready = reason
+        with self._wake:
+            self._has_ended = True
+            commands, self._inbox = self._inbox, []
         if self._scheduler is None:
             return
-        with self._wake:
-            commands, self._inbox = self._inbox, []
         for command in commands:
             command(self._scheduler)
         self._scheduler.end_all(NotReadyError(f"Not ready: {reason}"))

@@ -93,7 +93,10 @@ class Model:
         llama.cpp's time grows with the square of the number of special tokens, so a text that can't fit
         by its bytes alone is refused before it gets there.
         """
-        raw = text.encode()
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("prompt", "The prompt has half of a surrogate pair") from error
         if len(raw) >= limit * self._longest_piece:
             raise PromptTooLongError(
                 f"This model's context is {limit} tokens; the prompt has {len(raw)} bytes, more than fit"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from model_service.engine import InvalidRequestError, Logprobs, Sampling, TokenLogprob
 from model_service.llama.bindings import llama
+from model_service.llama.grammar_bounds import GrammarTooComplexError, check_bounds
 from model_service.llama.model import Model
 
 # llama.cpp takes the largest uint32 for "pick a seed yourself", so given seeds stay below it.
 _SEED_RANGE = 0xFFFFFFFF
 _NO_REPEAT_PENALTY = 1.0
 _MIN_KEEP = 1
+# Of CPU time for one token; where a grammar is ambiguous, each one can take a multiple of the one before.
+_LONGEST_GRAMMAR_SECONDS = 0.5
 _TOKEN_DATA = numpy.dtype([("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)])
 
 Logits = NDArray[numpy.float32]
@@ -43,10 +46,11 @@ class Candidates:
         self._all["logit"] = logits
         if grammar is not None:
             self._apply(grammar, len(logits))
-            if self._all["logit"].max() == -numpy.inf:
-                raise SamplingError("the grammar allows no token")
         self._apply(chain, len(logits))
-        return int(self._array.data[self._array.selected].id)
+        chosen = self._array.data[self._array.selected]
+        if not chosen.logit > -numpy.inf:
+            raise SamplingError("no token is left to choose")
+        return int(chosen.id)
 
     def allows(self, grammar: Any, token: int) -> bool:
         """Whether the grammar can go on with this token: far cheaper than asking for all of them."""
@@ -89,15 +93,22 @@ class Sampler:
             logits = logits.copy()
             logits[self._biased] += self._biases
         best = int(logits.argmax())
-        if math.isnan(logits[best]):  # where there is one, it counts as the largest
-            raise SamplingError("the model computed NaN")
+        if not numpy.isfinite(logits[best]):  # NaN counts as the largest
+            raise SamplingError(f"the model computed {logits[best]}")
         token = best if self._is_argmax else self._candidates.choose(self._chain, logits)
         if self._grammar is not None:
-            if not self._candidates.allows(self._grammar, token):
-                token = self._candidates.choose(self._chain, logits, self._grammar)
-            llama.llama_sampler_accept(self._grammar, token)
+            token = self._follow_grammar(logits, token)
         if not self._is_argmax:
             llama.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _follow_grammar(self, logits: Logits, token: int) -> int:
+        started = time.thread_time()
+        if not self._candidates.allows(self._grammar, token):
+            token = self._candidates.choose(self._chain, logits, self._grammar)
+        llama.llama_sampler_accept(self._grammar, token)
+        if time.thread_time() - started > _LONGEST_GRAMMAR_SECONDS:
+            raise SamplingError("the grammar takes too long")
         return token
 
     def close(self) -> None:
@@ -109,13 +120,19 @@ class Sampler:
 def check_grammar(sampling: Sampling, model: Model) -> None:
     """Raises InvalidRequestError where llama.cpp can't take the grammar. Thread-safe."""
     if sampling.grammar is not None:
+        try:
+            check_bounds(sampling.grammar)
+        except GrammarTooComplexError as error:
+            raise InvalidRequestError("grammar", f"The grammar can't be used: {error}") from error
         llama.llama_sampler_free(_grammar(sampling, model))
 
 
 def _grammar(sampling: Sampling, model: Model) -> Any:
     assert sampling.grammar is not None
-    text = sampling.grammar.encode()
-    if sampling.grammar_trigger is None:
+    text = sampling.grammar.encode(errors="replace")
+    if not text or b"\0" in text:  # to llama.cpp, no grammar and the end of one
+        grammar = None
+    elif sampling.grammar_trigger is None:
         grammar = llama.llama_sampler_init_grammar(model.vocab, text, b"root")
     else:
         patterns = (ctypes.c_char_p * 1)(sampling.grammar_trigger.encode())
