@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Info
 
 from model_service.engine import (
     Delta,
@@ -29,6 +29,7 @@ _PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0
 # As in vLLM, whose dashboards choose by it.
 _BY_MODEL = ["model_name"]
 
+BACKEND = Info("llm_backend", "What llama.cpp computes with")
 RUNNING = Gauge("llm_requests_running", "Requests in a slot", _BY_MODEL)
 WAITING = Gauge("llm_requests_waiting", "Requests waiting for a slot", _BY_MODEL)
 SLOTS = Gauge("llm_slots", "Requests that can be computed side by side", _BY_MODEL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_service.engine import PromptTooLongError
+from model_service.llama.backends import load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.native_log import NativeLog
 
@@ -27,10 +28,15 @@ class ModelError(Exception):
 class Model:
     """A loaded model. Reading its vocabulary is thread-safe."""
 
+    # Layers that a GPU computes, -1 for all: of each model of the process, so it is set before the first is loaded.
+    gpu_layers = 0
+
     def __init__(self, path: Path, native_log: NativeLog, *, vocab_only: bool = False) -> None:
+        load_backends()
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
+        params.n_gpu_layers = self.gpu_layers
         with _loading:
             native_log.first_error = ""
             self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
