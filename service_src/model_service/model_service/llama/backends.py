@@ -35,7 +35,7 @@ class Backends:
 
 @cache
 def load_backends() -> Backends:
-    """Loads them; before a model, for llama.cpp crashes on the first one otherwise. Raises BackendError."""
+    """Loads them, once in a process; before that llama.cpp can load no model. Raises BackendError."""
     if not _cpu_registry():
         _function("ggml_backend_load_all_from_path", None, ctypes.c_char_p)(str(_folder()).encode())
     registry = _cpu_registry()
