@@ -27,7 +27,7 @@ from pathlib import Path
 PROMPT_TOKENS = 512
 STEPS = 64
 SEQUENCES = (1, 4, 8)
-REPETITIONS = 5
+REPETITIONS = 3
 
 Speeds = dict[str, float]
 
