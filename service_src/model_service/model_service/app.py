@@ -85,4 +85,4 @@ def _engine_config(settings: ModelSettings, model: ServedModel) -> EngineConfig:
         kv_type=model.kv_type,
     )
     limits = Limits(settings.queue_timeout_seconds, settings.prefix_store_mib << 20)
-    return EngineConfig(model.path, size, settings.queue_limit, limits)
+    return EngineConfig(model.path, size, settings.queue_limit, limits, gpu_layers=settings.gpu_layers)

@@ -58,6 +58,7 @@ class ModelSettings(ServiceSettings):
         default=None, ge=64, description="Tokens of all requests together; unset: MODEL_SLOTS times MODEL_CONTEXT"
     )
     prefix_store_mib: int = Field(default=256, ge=0, description="Memory for computed prefixes of ended requests")
+    gpu_layers: int = Field(default=0, ge=-1, description="Layers of a model that a GPU computes; -1: all")
     step_tokens: int = Field(default=512, ge=1, le=8192, description="The most tokens computed in one step")
     queue_limit: int = Field(default=64, ge=0, description="Requests that may wait for a slot")
     queue_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)

@@ -9,16 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support import TIMEOUT_SECONDS, ServedModel, ask, free_port, output_of, service_process, wait_until
+from support import TIMEOUT_SECONDS, ServedModel, ask, failure, wait_until
 
 STREAMS = 16
-
-
-def failure(**settings: object) -> tuple[int, str]:
-    """The exit status and the last line of a service that does not start."""
-    process = service_process(MODEL_HOST="127.0.0.1", MODEL_PORT=free_port(), **settings)
-    status = process.wait(TIMEOUT_SECONDS)
-    return status, output_of(process).strip().splitlines()[-1]
 
 
 def test_a_model_that_is_not_int8_is_refused(source_path: Path) -> None:
@@ -38,6 +31,7 @@ def test_a_model_that_is_not_int8_is_served_where_that_is_allowed(source_path: P
     [
         ({"MODEL_PATH": "/nonexistent.gguf"}, "MODEL_PATH"),
         ({"MODEL_PATH": __file__, "MODEL_SLOTS": "0"}, "MODEL_SLOTS"),
+        ({"MODEL_PATH": __file__, "MODEL_GPU_LAYERS": "-2"}, "MODEL_GPU_LAYERS"),
         ({"MODEL_PATH": __file__, "USE_INT8": "perhaps"}, "USE_INT8"),
         ({"MODEL_PATH": __file__, "MODEL_CACHE_URL": "nowhere"}, "MODEL_CACHE_URL"),
     ],

@@ -54,6 +54,7 @@ class EngineConfig:
     queue_limit: int
     limits: Limits
     adapters: tuple[Adapter, ...] = ()
+    gpu_layers: int = 0
 
 
 class LlamaEngine:
@@ -210,7 +211,8 @@ class LlamaEngine:
 
     def _load(self) -> Scheduler:
         started = time.perf_counter()
-        model = Model(self._config.path, self._native_log, adapters=self._config.adapters)
+        config = self._config
+        model = Model(config.path, self._native_log, adapters=config.adapters, gpu_layers=config.gpu_layers)
         size = self._config.size
         context = min(size.context, model.trained_context, size.kv_tokens)
         if size.context > context:

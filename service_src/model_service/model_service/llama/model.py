@@ -15,6 +15,7 @@ import numpy
 from numpy.typing import NDArray
 
 from model_service.engine import InvalidRequestError, PromptTooLongError
+from model_service.llama.backends import load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.native_log import NativeLog
 
@@ -40,15 +41,24 @@ class Adapter:
 class Model:
     """A loaded model. Reading its vocabulary is thread-safe, save ``piece``.
 
-    ``adapters`` has llama.cpp's handle and the scale of each LoRA adapter, by name.
+    ``adapters`` has llama.cpp's handle and the scale of each LoRA adapter, by name. ``gpu_layers`` are computed by a
+    GPU, -1 for all.
     """
 
     def __init__(
-        self, path: Path, native_log: NativeLog, *, vocab_only: bool = False, adapters: Sequence[Adapter] = ()
+        self,
+        path: Path,
+        native_log: NativeLog,
+        *,
+        vocab_only: bool = False,
+        adapters: Sequence[Adapter] = (),
+        gpu_layers: int = 0,
     ) -> None:
+        load_backends()
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
+        params.n_gpu_layers = gpu_layers
         with _loading:
             native_log.first_error = ""
             self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
