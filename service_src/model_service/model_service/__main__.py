@@ -7,8 +7,8 @@ import sys
 
 from model_service import SERVICE
 from model_service.app import build_app
-from model_service.llama.model import ModelError, check_int8
 from model_service.llama.native_log import NativeLog
+from model_service.preflight import ModelFileError, check_files
 from model_service.settings import ModelSettings
 from service_kit import logs, server
 from service_kit.settings import fail, load
@@ -17,14 +17,13 @@ from service_kit.settings import fail, load
 def main() -> None:
     settings = load(ModelSettings, SERVICE)
     logs.configure(SERVICE, settings.log_level)
-    native_log = NativeLog()
-    for model in settings.served_models:
-        if model.use_int8:
-            try:
-                check_int8(model.path, native_log)
-            except ModelError as error:
-                fail(SERVICE, str(error))
-    server.run(build_app(settings, native_log, _exit_at_once), settings, SERVICE)
+    models = settings.served_models
+    if len(models) == 1:  # of several, those that can be served are
+        try:
+            check_files(models[0])
+        except ModelFileError as error:
+            fail(SERVICE, str(error))
+    server.run(build_app(settings, NativeLog(), _exit_at_once), settings, SERVICE)
 
 
 def _exit_at_once(message: str) -> None:

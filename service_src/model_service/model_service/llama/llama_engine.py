@@ -113,7 +113,7 @@ class LlamaEngine:
         tokens: list[int] = (await self._tokens_of(text, self.facts.context)).tolist()
         return tokens
 
-    def detokenize(self, tokens: Series[int]) -> str:
+    async def detokenize(self, tokens: Series[int]) -> str:
         _ = self.facts
         assert self._model is not None
         return self._model.detokenize(self._model.checked_tokens(tokens, sys.maxsize).tolist())
