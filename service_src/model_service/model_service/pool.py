@@ -154,7 +154,7 @@ class ModelPool:
         await asyncio.gather(*(engine.close() for engine in engines))
 
     async def _acquire(self, member: Member) -> Engine:
-        if member.waiting >= self.limits.queue_limit and not self._is_open(member):
+        if member.waiting > self.limits.queue_limit and not self._is_open(member):
             message = f"{member.waiting} requests wait for {member.name} to be loaded already; try again later"
             raise OverloadedError("queue_full", message, retry_after=self._retry_after)
         started = time.monotonic()

@@ -251,7 +251,7 @@ async def test_a_failure_is_told_and_tried_again_later(monkeypatch: pytest.Monke
 async def test_not_more_than_the_queue_wait_for_a_model() -> None:
     source = FakeSource("a", 10)
     source.seconds = 0.1
-    async with pool_of(source, budget=None, queue_limit=2) as (pool, members):
+    async with pool_of(source, budget=None, queue_limit=1) as (pool, members):
         waiting = [asyncio.create_task(anext(aiter_of(pool, members[0]))) for _ in range(2)]
         await until(lambda: members[0].waiting == 2)
         with pytest.raises(OverloadedError, match="2 requests wait for a") as caught:
