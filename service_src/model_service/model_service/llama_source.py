@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from model_service.engine import NotReadyError
 from model_service.llama.context import ContextSize
+from model_service.llama.embedder import BATCH_TOKENS
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.model import Adapter
 from model_service.llama.native_log import NativeLog
@@ -44,8 +45,8 @@ class LlamaSource:
         size = self._size()
         context = min(size.context, header.of_architecture("context_length") or size.context)  # as the engine caps it
         size = replace(size, context=context, kv_tokens=min(size.kv_tokens, size.slots * context))
-        # Beside the context for answers there may be one for embeddings, of a single sequence.
-        embedding = replace(size, slots=1, kv_tokens=size.context + size.step_tokens)
+        # Beside the context for answers there may be one for embeddings, which has logits of each token.
+        embedding = replace(size, slots=BATCH_TOKENS, step_tokens=BATCH_TOKENS, kv_tokens=size.context + BATCH_TOKENS)
         self._beside_bytes = (
             kv_bytes(header, embedding) + compute_bytes(header, size) + compute_bytes(header, embedding)
         )
