@@ -32,7 +32,7 @@ class Chat:
         if self._template is None:
             facts = self._engine.facts
             if facts.chat_template is None:
-                raise TemplateError("This model has no chat template")
+                raise TemplateError("This model has no chat template; ask it by /v1/completions", refused=True)
             self._template = ChatTemplate(self._renderer, facts.chat_template, facts.bos_text, facts.eos_text)
         return self._template
 
