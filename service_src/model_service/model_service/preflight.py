@@ -47,6 +47,8 @@ def check_files(model: ServedModel) -> Header:
     trained = header.of_architecture("context_length")
     if trained is not None and trained < _LEAST_CONTEXT:
         raise ModelFileError(f"cannot load {model.path}: its context_length is {trained}; {_ADVICE}")
+    if header.metadata.get(f"{header.architecture}.attention.causal") is False:
+        raise ModelFileError(f"cannot serve {model.path}: it is an encoder, which generates no text; take a decoder")
     for adapter in model.adapters:
         if _header(adapter.path).text("adapter.type") != "lora":
             raise ModelFileError(f"{adapter.path} is no LoRA adapter: its header doesn't say adapter.type lora")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,28 @@ def small_model(source: Path, target: Path, *, layers: int = 2, **changes: Any) 
 
 
 def rewritten(source: Path, target: Path, layers: int, changes: Mapping[str, Any]) -> Path:
-    reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(target, "llama")
-    for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name == "general.architecture" or name in changes:
-            continue
-        kind = field.types[0]
-        item = field.types[-1] if kind is gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(name, field.contents(), kind, item)
+    for name, value, kind, item in _metadata_of(source):
+        if name not in changes:
+            writer.add_key_value(name, value, kind, item)
     for name, value in changes.items():
         if value is not None:
             writer.add_key_value(name, value, *_kinds_of(value))
-    for tensor in reader.tensors:
+    for tensor in gguf.GGUFReader(source).tensors:
         parts = tensor.name.split(".")
         if parts[0] != "blk" or int(parts[1]) < layers:
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     return _written(writer)
+
+
+@cache
+def _metadata_of(source: Path) -> list[tuple[str, Any, gguf.GGUFValueType, gguf.GGUFValueType | None]]:
+    """Read once: a vocabulary takes seconds."""
+    return [
+        (name, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+        for name, field in gguf.GGUFReader(source).fields.items()
+        if not name.startswith("GGUF.") and name != "general.architecture"
+    ]
 
 
 def lora_adapter(target: Path, *, strength: float = 1.0, width: int = 576, outputs: int = 576) -> Path:

@@ -126,6 +126,11 @@ def test_a_context_that_no_model_has_is_refused(model_path: Path, tmp_path: Path
         check_files(served(small_model(model_path, tmp_path / "none.gguf", llama__context_length=0)))
 
 
+def test_an_encoder_is_refused(model_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="is an encoder"):
+        check_files(served(small_model(model_path, tmp_path / "none.gguf", llama__attention__causal=False)))
+
+
 def test_a_model_with_another_template_than_the_pinned_one_is_refused(model_path: Path, model: Model) -> None:
     assert model.chat_template is not None
     check_files(served(model_path, chat_template_sha256=digest_of(model.chat_template)))
