@@ -30,6 +30,7 @@ from model_service.engine import (
     SlotState,
 )
 from model_service.llama.context import Context, ContextSize
+from model_service.llama.embedder import Embedder, EmbeddingJob
 from model_service.llama.model import Adapter, Model, ModelError, digest_of
 from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar
@@ -76,6 +77,8 @@ class LlamaEngine:
         self._model: Model | None = None
         self._facts: ModelFacts | None = None
         self._scheduler: Scheduler | None = None
+        self._embedder: Embedder | None = None
+        self._embedding = 0  # requests for embeddings; the event loop's alone
         self._wake = threading.Condition()
         self._inbox: list[Callable[[Scheduler], None]] = []
         self._closing = False
@@ -117,7 +120,7 @@ class LlamaEngine:
         tokens: list[int] = (await self._tokens_of(text, self.facts.context)).tolist()
         return tokens
 
-    def detokenize(self, tokens: Series[int]) -> str:
+    async def detokenize(self, tokens: Series[int]) -> str:
         _ = self.facts
         assert self._model is not None
         return self._model.detokenize(self._model.checked_tokens(tokens, sys.maxsize).tolist())
@@ -156,7 +159,23 @@ class LlamaEngine:
             self._in_flight -= 1
 
     async def embed(self, inputs: Series[str | tuple[int, ...]]) -> Embeddings:
-        raise NotImplementedError
+        context = self.facts.context
+        if self._embedding >= self._config.size.slots + self._config.queue_limit:
+            message = f"{self._embedding} requests for embeddings wait already; try again later"
+            raise OverloadedError("queue_full", message, retry_after=1)
+        self._embedding += 1
+        try:
+            tokens = [(await self._tokens_of(each, context)).tolist() for each in inputs]
+            job = EmbeddingJob(tokens, self._loop.create_future())
+            embedder = self._embedder
+            assert embedder is not None
+            self._post(lambda _: embedder.add(job))
+            try:
+                return await job.done
+            finally:
+                self._post(lambda _: embedder.cancel(job))
+        finally:
+            self._embedding -= 1
 
     async def _tokens_of(self, prompt: str | tuple[int, ...], limit: int) -> Tokens:
         assert self._model is not None
@@ -194,12 +213,17 @@ class LlamaEngine:
     def _run(self) -> None:
         try:
             scheduler = self._load()
-            while self._take_commands(scheduler):
+            embedder = self._embedder
+            assert embedder is not None
+            while self._take_commands(scheduler, embedder):
                 started = time.perf_counter()
                 scheduler.step()
                 self._deliver(scheduler)
                 scheduler.counters.step_seconds += time.perf_counter() - started
+                embedder.step(busy=scheduler.has_work)
+                self._deliver_embeddings(embedder)
             self._end_requests("the service is stopping")
+            embedder.close()
             scheduler.close()
             assert self._model is not None
             self._model.close()
@@ -225,6 +249,7 @@ class LlamaEngine:
         scheduler.warm_up()
         self._model = model
         self._scheduler = scheduler
+        self._embedder = Embedder(model, size)
         self._facts = ModelFacts(
             digest=digest_of(self._config.path),
             context=size.context,
@@ -238,10 +263,10 @@ class LlamaEngine:
         log.info("model loaded", extra={"path": str(self._config.path), "seconds": seconds})
         return scheduler
 
-    def _take_commands(self, scheduler: Scheduler) -> bool:
+    def _take_commands(self, scheduler: Scheduler, embedder: Embedder) -> bool:
         """Waits until there is something to do; False when the engine is to end."""
         with self._wake:
-            while not (self._inbox or self._closing or scheduler.has_work):
+            while not (self._inbox or self._closing or scheduler.has_work or embedder.has_work):
                 self._wake.wait()
             commands, self._inbox = self._inbox, []
         for command in commands:
@@ -252,6 +277,11 @@ class LlamaEngine:
         if scheduler.outbox:
             self._loop.call_soon_threadsafe(_put_events, scheduler.outbox)
             scheduler.outbox = []
+
+    def _deliver_embeddings(self, embedder: Embedder) -> None:
+        if embedder.outbox:
+            self._loop.call_soon_threadsafe(_put_embeddings, embedder.outbox)
+            embedder.outbox = []
 
     def _end_requests(self, reason: str) -> None:
         self._not_ready = reason
@@ -264,6 +294,19 @@ class LlamaEngine:
             command(self._scheduler)
         self._scheduler.end_all(NotReadyError(f"Not ready: {reason}"))
         self._deliver(self._scheduler)
+        if self._embedder is not None:
+            self._embedder.end_all(NotReadyError(f"Not ready: {reason}"))
+            self._deliver_embeddings(self._embedder)
+
+
+def _put_embeddings(outbox: list[tuple[EmbeddingJob, Embeddings | EngineError]]) -> None:
+    for job, outcome in outbox:
+        if job.done.done():  # whoever asked is gone
+            continue
+        if isinstance(outcome, EngineError):
+            job.done.set_exception(outcome)
+        else:
+            job.done.set_result(outcome)
 
 
 def _put_events(outbox: list[tuple[Sequence, Event | EngineError]]) -> None:

@@ -183,17 +183,3 @@ def digest_of(path: Path) -> str:
     file = path.stat()
     identity = f"{path.name}:{file.st_size}:{file.st_mtime_ns}:{file.st_dev}:{file.st_ino}"
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def check_int8(path: Path, native_log: NativeLog) -> None:
-    """Raises ModelError unless the file's header says Q8_0; reads the header and vocabulary only."""
-    model = Model(path, native_log, vocab_only=True)
-    try:
-        file_type: Any = model.metadata("general.file_type")
-    finally:
-        model.close()
-    if file_type != str(FTYPE_Q8_0):
-        raise ModelError(
-            f"{path} is not INT8: its general.file_type is {file_type or 'missing'}, Q8_0 is {FTYPE_Q8_0}. "
-            "Quantize it (model_service.quantize), or set USE_INT8=false"
-        )
