@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy
 import pytest
+from scheduling import STORE_BYTES, Bench, words
 
 from model_service.engine import Finished, Sampling, Started
 from model_service.llama.bindings import llama
 from model_service.llama.model import Model
 from model_service.llama.prefix_store import BLOCK_TOKENS
 from model_service.llama.sequence import Sequence
-from scheduling import STORE_BYTES, Bench, words
 
 USERS = 16
 LONG, SHORT = 600, 160

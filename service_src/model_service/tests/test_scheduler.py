@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from scheduling import Bench, words
 
 from model_service.engine import Finished, GenerationFailedError, InvalidRequestError, Sampling
 from model_service.llama.context import ABORTED
 from model_service.llama.model import Model
 from model_service.llama.prefix_store import BLOCK_TOKENS
 from model_service.llama.sampler import check_grammar
-from scheduling import Bench, words
 
 PROMPTS = ("One, two,", "A, B, C,", "Monday, Tuesday,")
 POISON = "poison"
