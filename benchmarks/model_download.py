@@ -199,4 +199,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     info(chosen.runs)
     download(chosen.directories, chosen.gib, chosen.runs)
-    download(chosen.directories[:1], chosen.gib / 4, chosen.runs, rate=50_000_000)
+    download(chosen.directories[:1], chosen.gib / 8, chosen.runs, rate=50_000_000)
