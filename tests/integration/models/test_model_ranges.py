@@ -91,13 +91,18 @@ def whole(handler: Handler) -> bool:
     return start(handler) % RANGE_BYTES == 0 and start(handler) + RANGE_BYTES <= len(handler.content)
 
 
-def stall(handler: Handler) -> None:
-    """Begins to answer, and then says nothing."""
+def begin(handler: Handler) -> bytes:
+    """Answers with the range's first bytes, and returns the rest of it."""
     first, total = start(handler), len(handler.content)
     last = min(first + RANGE_BYTES, total) - 1
     handler.begin(206, last + 1 - first, Content_Range=f"bytes {first}-{last}/{total}")
     handler.send(handler.content[first : first + 1000])
-    handler.wfile.flush()
+    return handler.content[first + 1000 : last + 1]
+
+
+def stall(handler: Handler) -> None:
+    """Begins to answer, and then says nothing."""
+    begin(handler)
     time.sleep(3)
 
 
@@ -168,6 +173,30 @@ def test_a_server_that_sends_more_than_a_range_is_not_listened_to(
     assert f"sent more than it announced, behind byte {2 * RANGE_BYTES - 1}" in failed["msg"]
     assert store.visible() == []
     assert server.sent < 2 * len(model_file.content)
+
+
+def test_what_is_kept_in_memory_before_its_turn_is_bounded(
+    store: Store, server: FaultServer, model_file: ModelFile
+) -> None:
+    go_on = threading.Event()
+
+    def hold(handler: Handler) -> None:
+        rest = begin(handler)
+        if go_on.wait(60):
+            handler.send(rest)
+
+    server.otherwise = on_range(0, hold)
+    run = store.start("model_download", **asked(server, model_file, connections=2))
+    deadline = time.monotonic() + 60
+    while server.sent < 2 * RANGE_BYTES + 1000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Long enough to ask for another one.
+    time.sleep(0.5)
+    assert sorted(starts(server)) == [0, RANGE_BYTES, 2 * RANGE_BYTES]
+    go_on.set()
+    assert run.result()["changed"]
+    assert_whole(store, model_file)
 
 
 def test_all_connections_together_keep_the_rate_limit(store: Store, server: FaultServer, model_file: ModelFile) -> None:
