@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os.path
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
@@ -48,6 +49,10 @@ options:
     description: Where models lie on the host, which the container has as C(/models).
     type: str
     required: true
+  chat_template:
+    description: The text that replaces the model's own chat template, if there is one.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -80,6 +85,7 @@ def served_model(
     context: int,
     slots: int,
     models_dir: str,
+    chat_template: str = "",
 ) -> dict[str, Any]:
     makes_int8 = not quantized.get("skipped", False)
     path = quantized.get("path") if makes_int8 else downloaded.get("path")
@@ -96,6 +102,20 @@ def served_model(
         "context": context,
         "slots": slots,
     }
+    if chat_template:
+        digest = hashlib.sha256(chat_template.encode()).hexdigest()
+        entry["chat_template_file"] = f"/models/chat_templates/{digest}.jinja"  # where the role puts it
+    if model.get("chat_template_sha256"):
+        entry["chat_template_sha256"] = model["chat_template_sha256"]
+    if model.get("adapters"):
+        entry["adapters"] = [
+            {
+                "name": adapter["name"],
+                "path": f"/models/{os.path.relpath(adapter['path'], models_dir)}",
+                "scale": adapter.get("scale", 1.0),
+            }
+            for adapter in model["adapters"]
+        ]
     return {
         "entry": entry,
         "path": path,

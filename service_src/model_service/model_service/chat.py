@@ -24,6 +24,7 @@ class Chat:
         self._engine = engine
         self._renderer = renderer
         self._template: ChatTemplate | None = None
+        self._is_checked = False
 
     @property
     def template(self) -> ChatTemplate:
@@ -31,9 +32,20 @@ class Chat:
         if self._template is None:
             facts = self._engine.facts
             if facts.chat_template is None:
-                raise TemplateError("This model has no chat template")
+                raise TemplateError("This model has no chat template; ask it by /v1/completions", refused=True)
             self._template = ChatTemplate(self._renderer, facts.chat_template, facts.bos_text, facts.eos_text)
         return self._template
+
+    async def check_template(self) -> None:
+        """Raises TemplateError where the model has a template that can't render the plainest message."""
+        if self._engine.facts.chat_template is None or self._is_checked:
+            return
+        try:
+            await self.template.render([{"role": "user", "content": "Hello"}])
+        except TemplateError as error:
+            if not error.refused:
+                raise
+        self._is_checked = True
 
     async def plan(self, request: ChatRequest, tenant: str) -> Plan:
         """Raises InvalidRequestError for what can't be done, TemplateError for messages that the template refuses."""

@@ -203,7 +203,7 @@ class Engine(Protocol):
     async def tokenize(self, text: str) -> list[int]:
         """The tokens of a text as a prompt has them, special ones recognised; PromptTooLongError if too many."""
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of these tokens, special ones too; InvalidRequestError for one that the model doesn't have."""
 
     def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:

@@ -11,6 +11,7 @@ from model_service.engine import (
     OverloadedError,
     PromptTooLongError,
 )
+from model_service.pool import ModelFailedError, NoRoomError
 from service_kit.errors import ApiError
 
 DomainError = EngineError | TemplateError
@@ -29,6 +30,10 @@ def to_api_error(error: DomainError, prompt_field: str = "messages", grammar_fie
             return ApiError(429, message, code=error.reason, headers={"Retry-After": str(error.retry_after)})
         case NotReadyError():
             return ApiError(503, message, code="not_ready", headers={"Retry-After": "1"})
+        case NoRoomError():
+            return ApiError(503, message, code="model_not_loaded", headers={"Retry-After": str(error.retry_after)})
+        case ModelFailedError():
+            return ApiError(503, message, code="model_failed", headers={"Retry-After": "60"})
         case GenerationFailedError():
             return ApiError(500, message, code="generation_failed")
         case TemplateError() if error.refused:

@@ -64,7 +64,7 @@ class Generator:
     async def text_of(self, tokens: Sequence[int], field: str) -> str:
         """Raises InvalidRequestError for tokens that the model doesn't have; ``field`` is where they are from."""
         try:
-            return self.engine.detokenize(tokens)
+            return await self.engine.detokenize(tokens)
         except InvalidRequestError as error:
             raise InvalidRequestError(field, f"{field}: {error}") from error
 

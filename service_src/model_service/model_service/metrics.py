@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 
-from prometheus_client import REGISTRY, Counter, Histogram, Metric
+from prometheus_client import REGISTRY, Counter, Histogram, Info, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -34,6 +34,7 @@ _TOKEN_BUCKETS = tuple(4**power for power in range(14))  # as OpenTelemetry's Ge
 # As in vLLM, whose dashboards choose by it.
 _BY_MODEL = ["model_name"]
 
+BACKEND = Info("llm_backend", "What llama.cpp computes with")
 PROMPT_TOKENS = Counter("llm_prompt_tokens_total", "Prompt tokens of admitted requests", _BY_MODEL)
 CACHED_TOKENS = Counter(
     "llm_prompt_tokens_cached_total", "Prompt tokens of admitted requests computed for others before", _BY_MODEL

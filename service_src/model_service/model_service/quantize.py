@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from model_service.cpu_quota import default_threads
+from model_service.llama.backends import BackendError, load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.model import FTYPE_Q8_0
 
@@ -55,13 +56,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=default_threads())
     arguments = parser.parse_args()
     try:
+        load_backends()
         quantize(
             arguments.source,
             arguments.destination,
             allow_requantize=arguments.allow_requantize,
             threads=arguments.threads,
         )
-    except (QuantizeError, OSError) as error:
+    except (BackendError, QuantizeError, OSError) as error:
         print(f"quantize: {error}", file=sys.stderr)
         return 1
     return 0

@@ -29,7 +29,7 @@ from model_service.engine import (
     Started,
     TokenLogprob,
 )
-from model_service.models import Models
+from model_service.models import Entry, Models
 from model_service.response_cache import ResponseCache
 from model_service.routes import chat, completions, models, tokens
 from model_service.schemas import ModelCard
@@ -74,7 +74,7 @@ class FakeEngine:
     async def tokenize(self, text: str) -> list[int]:
         return [1, *(ord(character) for character in text)]
 
-    def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(self, tokens: Sequence[int]) -> str:
         if any(token >= VOCABULARY for token in tokens):
             raise InvalidRequestError("tokens", f"There is no token {max(tokens)}")
         return "".join("<s>" if token == 1 else chr(token) for token in tokens)
@@ -101,6 +101,13 @@ class FakeEngine:
     async def embed(self, inputs: Sequence[str | tuple[int, ...]]) -> Embeddings:
         raise NotImplementedError
 
+    @property
+    def status(self) -> str:
+        return "loaded"
+
+    async def known(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 
@@ -119,7 +126,7 @@ def app_of(engine: FakeEngine, cache: ResponseCache | None = None, keep_alive_se
     async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, Any], None]:
         async with TemplateRenderer() as renderer:
             served = Models()
-            served.add(ModelCard(id=MODEL, created=0), Chat(engine, cache, MODEL, renderer))
+            served.add(Entry(ModelCard(id=MODEL, created=0), engine, Chat(engine, cache, MODEL, renderer)))
             yield {"models": served, "api_keys": ApiKeys(()), "keep_alive_seconds": keep_alive_seconds}
 
     routers = [models.router, chat.router, completions.router, tokens.router]

@@ -59,6 +59,13 @@ def output_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.read()
 
 
+def failure(**settings: object) -> tuple[int, str]:
+    """The exit status and the last line of a service that does not start."""
+    process = service_process(MODEL_HOST="127.0.0.1", MODEL_PORT=free_port(), **settings)
+    status = process.wait(TIMEOUT_SECONDS)
+    return status, output_of(process).strip().splitlines()[-1]
+
+
 class ServedModel:
     """A running service; leaving it sends SIGTERM and waits for its end."""
 

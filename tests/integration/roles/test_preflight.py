@@ -59,6 +59,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("model_service", {"models": [{"name": "a", "context": 9}]}, LIMITS.format("4096, 9", 8)),
     ("model_service", {"context": 63}, LIMITS.format(63, 8)),
     ("model_service", {"slots": 257}, LIMITS.format(4096, 257)),
+    ("model_service", {"gpu_layers": -2}, "model_service_gpu_layers (-2) not below -1"),
+    ("model_service", {"gpu_layers": -1}, "model_service_gpus is null; it takes a number or all, and"),
+    ("model_service", {"gpus": "-1"}, 'model_service_gpus is \\"-1\\"; it takes a number or all, and'),
     ("model_service", {"step_tokens": 0}, "model_service_step_tokens (0) 1 to 8192"),
     ("model_service", {"queue_limit": -1}, "model_service_queue_limit (-1) not below 0"),
     ("model_service", {"path_prefix": "/"}, f"model_service_path_prefix is '/'; {PREFIX}model"),
@@ -69,6 +72,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("monitoring_service", {"ready_timeout": "soon"}, TYPE),
     ("traefik", {"ready_timeout": "soon"}, TYPE),
     ("service_image", {"names": ["mysql"]}, "service_image_names: there is no image mysql; known are"),
+    ("service_image", {"build_args": {"mysql": {}}}, "service_image_build_args: there is no image mysql; known are"),
     ("service_image", {"build_host": "elsewhere"}, "images can be built only on the machine that Ansible runs on"),
 ]  # fmt: skip
 

@@ -67,6 +67,7 @@ class Context:
         self._batch = llama.llama_batch_init(size.step_tokens, 0, 1)
         self._scratch = size.slots  # a sequence of no request's, to save and restore parts through
         self._adapter: str | None = None
+        self._row_type = ctypes.c_float * model.vocab_size
         self._abort = ctypes.create_string_buffer(2)
         llama.llama_set_abort_callback(self._handle, _is_set, ctypes.addressof(self._abort))
 
@@ -117,9 +118,10 @@ class Context:
 
     def logits(self, index: int) -> Logits:
         """A view of the logits after the batch's token ``index``, good until the next decode."""
-        return numpy.ctypeslib.as_array(
-            llama.llama_get_logits_ith(self._handle, index), shape=(self._model.vocab_size,)
-        )
+        row = llama.llama_get_logits_ith(self._handle, index)
+        # A tenth of the time that numpy takes to make an array of a pointer.
+        floats: Any = self._row_type.from_address(ctypes.addressof(row.contents))
+        return numpy.frombuffer(floats, dtype=numpy.float32)
 
     def share(self, source: int, slot: int, length: int) -> None:
         """Gives ``slot`` the first ``length`` tokens of ``source``, in the same cells."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from collections.abc import Sequence as Series
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,14 @@ from model_service.engine import (
     Event,
     Finished,
     GenerationRequest,
+    InvalidRequestError,
     ModelFacts,
     NotReadyError,
     OverloadedError,
     SlotState,
 )
 from model_service.llama.context import Context, ContextSize
+from model_service.llama.embedder import Embedder, EmbeddingJob
 from model_service.llama.model import Adapter, Model, ModelError, digest_of
 from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar
@@ -45,13 +48,14 @@ _SWITCH_SECONDS = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """``size.context`` is capped at what the model was trained for."""
+    """``size.context`` is capped at what the model was trained for, and at ``size.kv_tokens``."""
 
     path: Path
     size: ContextSize
     queue_limit: int
     limits: Limits
     adapters: tuple[Adapter, ...] = ()
+    gpu_layers: int = 0
 
 
 class LlamaEngine:
@@ -73,9 +77,12 @@ class LlamaEngine:
         self._model: Model | None = None
         self._facts: ModelFacts | None = None
         self._scheduler: Scheduler | None = None
+        self._embedder: Embedder | None = None
+        self._embedding = 0  # requests for embeddings; the event loop's alone
         self._wake = threading.Condition()
         self._inbox: list[Callable[[Scheduler], None]] = []
         self._closing = False
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -113,7 +120,7 @@ class LlamaEngine:
         tokens: list[int] = (await self._tokens_of(text, self.facts.context)).tolist()
         return tokens
 
-    def detokenize(self, tokens: Series[int]) -> str:
+    async def detokenize(self, tokens: Series[int]) -> str:
         _ = self.facts
         assert self._model is not None
         return self._model.detokenize(self._model.checked_tokens(tokens, sys.maxsize).tolist())
@@ -124,7 +131,10 @@ class LlamaEngine:
         self._in_flight += 1
         try:
             prompt = await self._tokens_of(request.prompt, context)
+            if not len(prompt):
+                raise InvalidRequestError("prompt", "The prompt is empty: it has no tokens to go on from")
             if request.sampling.grammar is not None:
+                _ = self.facts
                 assert self._model is not None
                 await self._loop.run_in_executor(self._tokenizers, check_grammar, request.sampling, self._model)
             room = context - len(prompt)
@@ -141,14 +151,31 @@ class LlamaEngine:
                         return
             finally:
                 sequence.is_cancelled = True
-                self._post(lambda scheduler: scheduler.cancel(sequence))
+                with suppress(NotReadyError):
+                    self._post(lambda scheduler: scheduler.cancel(sequence))
                 assert self._scheduler is not None
                 self._scheduler.abort_if_unwanted()
         finally:
             self._in_flight -= 1
 
     async def embed(self, inputs: Series[str | tuple[int, ...]]) -> Embeddings:
-        raise NotImplementedError
+        context = self.facts.context
+        if self._embedding >= self._config.size.slots + self._config.queue_limit:
+            message = f"{self._embedding} requests for embeddings wait already; try again later"
+            raise OverloadedError("queue_full", message, retry_after=1)
+        self._embedding += 1
+        try:
+            tokens = [(await self._tokens_of(each, context)).tolist() for each in inputs]
+            job = EmbeddingJob(tokens, self._loop.create_future())
+            embedder = self._embedder
+            assert embedder is not None
+            self._post(lambda _: embedder.add(job))
+            try:
+                return await job.done
+            finally:
+                self._post(lambda _: embedder.cancel(job))
+        finally:
+            self._embedding -= 1
 
     async def _tokens_of(self, prompt: str | tuple[int, ...], limit: int) -> Tokens:
         assert self._model is not None
@@ -157,6 +184,7 @@ class LlamaEngine:
         return self._model.checked_tokens(prompt, limit)
 
     async def close(self) -> None:
+        self._not_ready = "the service is stopping"
         await asyncio.to_thread(self._tokenizers.shutdown)  # they read the model that the thread frees
         with self._wake:
             self._closing = True
@@ -177,18 +205,25 @@ class LlamaEngine:
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:
         with self._wake:
+            if self._has_ended:
+                raise NotReadyError(f"Not ready: {self._not_ready}")
             self._inbox.append(command)
             self._wake.notify()
 
     def _run(self) -> None:
         try:
             scheduler = self._load()
-            while self._take_commands(scheduler):
+            embedder = self._embedder
+            assert embedder is not None
+            while self._take_commands(scheduler, embedder):
                 started = time.perf_counter()
                 scheduler.step()
                 self._deliver(scheduler)
                 scheduler.counters.step_seconds += time.perf_counter() - started
+                embedder.step(busy=scheduler.has_work)
+                self._deliver_embeddings(embedder)
             self._end_requests("the service is stopping")
+            embedder.close()
             scheduler.close()
             assert self._model is not None
             self._model.close()
@@ -200,18 +235,21 @@ class LlamaEngine:
 
     def _load(self) -> Scheduler:
         started = time.perf_counter()
-        model = Model(self._config.path, self._native_log, adapters=self._config.adapters)
+        config = self._config
+        model = Model(config.path, self._native_log, adapters=config.adapters, gpu_layers=config.gpu_layers)
         size = self._config.size
-        if size.context > model.trained_context:
+        context = min(size.context, model.trained_context, size.kv_tokens)
+        if size.context > context:
             log.warning("context capped", extra={"asked": size.context, "trained": model.trained_context})
             kv_tokens = min(size.kv_tokens, size.slots * model.trained_context)
-            size = replace(size, context=model.trained_context, kv_tokens=kv_tokens)
+            size = replace(size, context=context, kv_tokens=kv_tokens)
             self._config = replace(self._config, size=size)
         make_context = partial(Context, model, size)
         scheduler = Scheduler(model, size, self._config.limits, make_context)
         scheduler.warm_up()
         self._model = model
         self._scheduler = scheduler
+        self._embedder = Embedder(model, size)
         self._facts = ModelFacts(
             digest=digest_of(self._config.path),
             context=size.context,
@@ -225,10 +263,10 @@ class LlamaEngine:
         log.info("model loaded", extra={"path": str(self._config.path), "seconds": seconds})
         return scheduler
 
-    def _take_commands(self, scheduler: Scheduler) -> bool:
+    def _take_commands(self, scheduler: Scheduler, embedder: Embedder) -> bool:
         """Waits until there is something to do; False when the engine is to end."""
         with self._wake:
-            while not (self._inbox or self._closing or scheduler.has_work):
+            while not (self._inbox or self._closing or scheduler.has_work or embedder.has_work):
                 self._wake.wait()
             commands, self._inbox = self._inbox, []
         for command in commands:
@@ -240,16 +278,35 @@ class LlamaEngine:
             self._loop.call_soon_threadsafe(_put_events, scheduler.outbox)
             scheduler.outbox = []
 
+    def _deliver_embeddings(self, embedder: Embedder) -> None:
+        if embedder.outbox:
+            self._loop.call_soon_threadsafe(_put_embeddings, embedder.outbox)
+            embedder.outbox = []
+
     def _end_requests(self, reason: str) -> None:
         self._not_ready = reason
+        with self._wake:
+            self._has_ended = True
+            commands, self._inbox = self._inbox, []
         if self._scheduler is None:
             return
-        with self._wake:
-            commands, self._inbox = self._inbox, []
         for command in commands:
             command(self._scheduler)
         self._scheduler.end_all(NotReadyError(f"Not ready: {reason}"))
         self._deliver(self._scheduler)
+        if self._embedder is not None:
+            self._embedder.end_all(NotReadyError(f"Not ready: {reason}"))
+            self._deliver_embeddings(self._embedder)
+
+
+def _put_embeddings(outbox: list[tuple[EmbeddingJob, Embeddings | EngineError]]) -> None:
+    for job, outcome in outbox:
+        if job.done.done():  # whoever asked is gone
+            continue
+        if isinstance(outcome, EngineError):
+            job.done.set_exception(outcome)
+        else:
+            job.done.set_result(outcome)
 
 
 def _put_events(outbox: list[tuple[Sequence, Event | EngineError]]) -> None:

@@ -15,6 +15,7 @@ import numpy
 from numpy.typing import NDArray
 
 from model_service.engine import InvalidRequestError, PromptTooLongError
+from model_service.llama.backends import load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.native_log import NativeLog
 
@@ -40,15 +41,24 @@ class Adapter:
 class Model:
     """A loaded model. Reading its vocabulary is thread-safe, save ``piece``.
 
-    ``adapters`` has llama.cpp's handle and the scale of each LoRA adapter, by name.
+    ``adapters`` has llama.cpp's handle and the scale of each LoRA adapter, by name. ``gpu_layers`` are computed by a
+    GPU, -1 for all.
     """
 
     def __init__(
-        self, path: Path, native_log: NativeLog, *, vocab_only: bool = False, adapters: Sequence[Adapter] = ()
+        self,
+        path: Path,
+        native_log: NativeLog,
+        *,
+        vocab_only: bool = False,
+        adapters: Sequence[Adapter] = (),
+        gpu_layers: int = 0,
     ) -> None:
+        load_backends()
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
+        params.n_gpu_layers = gpu_layers
         with _loading:
             native_log.first_error = ""
             self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
@@ -93,7 +103,10 @@ class Model:
         llama.cpp's time grows with the square of the number of special tokens, so a text that can't fit
         by its bytes alone is refused before it gets there.
         """
-        raw = text.encode()
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("prompt", "The prompt has half of a surrogate pair") from error
         if len(raw) >= limit * self._longest_piece:
             raise PromptTooLongError(
                 f"This model's context is {limit} tokens; the prompt has {len(raw)} bytes, more than fit"
@@ -170,17 +183,3 @@ def digest_of(path: Path) -> str:
     file = path.stat()
     identity = f"{path.name}:{file.st_size}:{file.st_mtime_ns}:{file.st_dev}:{file.st_ino}"
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def check_int8(path: Path, native_log: NativeLog) -> None:
-    """Raises ModelError unless the file's header says Q8_0; reads the header and vocabulary only."""
-    model = Model(path, native_log, vocab_only=True)
-    try:
-        file_type: Any = model.metadata("general.file_type")
-    finally:
-        model.close()
-    if file_type != str(FTYPE_Q8_0):
-        raise ModelError(
-            f"{path} is not INT8: its general.file_type is {file_type or 'missing'}, Q8_0 is {FTYPE_Q8_0}. "
-            "Quantize it (model_service.quantize), or set USE_INT8=false"
-        )

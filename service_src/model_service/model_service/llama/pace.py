@@ -5,15 +5,13 @@ A stream gets one token a step, so a step as long as a long prompt takes is a st
 
 from __future__ import annotations
 
-# How much longer a step may take than one without prompts, while somebody generates.
+# What of a long prompt may come between two tokens of a stream, in times of what those take.
 STRETCH = 0.7
 # A prompt that takes less is computed at once: one short delay is better than a slow start.
-SHORT_PROMPT_SECONDS = 0.25
-# With nobody to delay: what a request that comes meanwhile has to wait.
+SHORT_PROMPT_SECONDS = 0.5
+# With nobody to delay: what one that comes meanwhile may have to wait.
 LONGEST_STEP_SECONDS = 1.0
 _MIN_CHUNK = 8
-# From how many prompt tokens on a step's time says something of each.
-_MIN_MEASURED = 4
 _WEIGHT = 0.15
 
 
@@ -26,7 +24,7 @@ class Pace:
         self._decode_seconds: dict[int, float] = {}  # of a step without prompts, by how many generate
 
     def chunk(self, decoding: int) -> int:
-        """Tokens of long prompts that fit into a step beside so many that generate."""
+        """Tokens of long prompts between two tokens of so many that generate."""
         seconds = LONGEST_STEP_SECONDS if decoding == 0 else STRETCH * self._decode(decoding)
         return self._tokens(seconds)
 
@@ -34,16 +32,16 @@ class Pace:
         """Tokens that are computed at once."""
         return self._tokens(SHORT_PROMPT_SECONDS)
 
-    def measured(self, decoding: int, prompt_tokens: int, seconds: float) -> None:
-        """What a step took."""
-        if prompt_tokens == 0:
-            before = self._decode_seconds.get(decoding, seconds)
-            self._decode_seconds[decoding] = before + _WEIGHT * (seconds - before)
-        elif prompt_tokens >= _MIN_MEASURED:
-            rest = seconds - (self._decode(decoding) if decoding else 0.0)
-            each = max(rest, seconds / 10) / prompt_tokens
-            before = self._token_seconds or each
-            self._token_seconds = before + _WEIGHT * (each - before)
+    def decoded(self, sequences: int, seconds: float) -> None:
+        """What a token of each of so many sequences took."""
+        before = self._decode_seconds.get(sequences, seconds)
+        self._decode_seconds[sequences] = before + _WEIGHT * (seconds - before)
+
+    def prefilled(self, tokens: int, seconds: float) -> None:
+        """What so many tokens of prompts took."""
+        each = seconds / tokens
+        before = self._token_seconds or each
+        self._token_seconds = before + _WEIGHT * (each - before)
 
     def _tokens(self, seconds: float) -> int:
         if not self._token_seconds:

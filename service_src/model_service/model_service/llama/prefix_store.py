@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from model_service.llama.context import Context, State
 from model_service.llama.sequence import Sequence, Tokens
 
-BLOCK_TOKENS = 32
+BLOCK_TOKENS = 16
 
 
 class PrefixStore:
@@ -34,31 +34,39 @@ class PrefixStore:
         return count
 
     def save(self, context: Context, sequence: Sequence, tokens: Tokens) -> None:
-        """Keeps these tokens, all of which the sequence's slot has computed."""
+        """Keeps these tokens, all of which the sequence's slot has computed, or the first of them that have room."""
         keys = list(_keys(sequence, tokens))
+        self._touch(keys)
+        room = self._limit
         for number, key in enumerate(keys):
             if key not in self._blocks:
                 start = number * BLOCK_TOKENS
                 state = context.save(sequence.slot, start, start + BLOCK_TOKENS)
+                if len(state) > room:
+                    break
                 self._blocks[key] = state
                 self.bytes += len(state)
-        # A block is of no use without those before it, so they go later.
-        for key in reversed(keys):
-            self._blocks.move_to_end(key)
-        while self.bytes > self._limit:
-            self.bytes -= len(self._blocks.popitem(last=False)[1])
+                while self.bytes > self._limit:
+                    self.bytes -= len(self._blocks.popitem(last=False)[1])
+            room -= len(self._blocks[key])
+        self._touch(keys)
 
-    def restore(self, context: Context, sequence: Sequence, tokens: Tokens, length: int) -> int:
-        """Gives the sequence's slot its first ``length`` tokens, of those known; returns how many it got."""
+    def restore(self, context: Context, sequence: Sequence, tokens: Tokens, start: int) -> int:
+        """Gives the sequence's slot these tokens, all known, from ``start`` on; returns how many it got."""
+        keys = list(_keys(sequence, tokens))
+        self._touch(keys)
         restored = 0
-        keys = [key for _, key in zip(range(0, length, BLOCK_TOKENS), _keys(sequence, tokens), strict=False)]
-        for key in keys:
+        for key in keys[start // BLOCK_TOKENS :]:
             if not context.restore(sequence.slot, self._blocks[key]):
                 break
             restored += BLOCK_TOKENS
-        for key in reversed(keys):
-            self._blocks.move_to_end(key)
         return restored
+
+    def _touch(self, keys: list[bytes]) -> None:
+        # A block is of no use without those before it, so they go later.
+        for key in reversed(keys):
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
 
     def clear(self) -> None:
         self._blocks.clear()

@@ -84,5 +84,6 @@ class PrefixTree:
     def _take(self, sequence: Sequence, source: Sequence, length: int) -> None:
         if length > sequence.computed:
             self._share(source, sequence, length)
-            sequence.cached += max(0, min(length, len(sequence.prompt)) - sequence.computed)
+            # Not a sum: who was paused may take the same once more.
+            sequence.cached = max(sequence.cached, min(length, len(sequence.prompt)))
             sequence.computed = length

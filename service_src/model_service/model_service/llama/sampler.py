@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 
 from model_service.engine import InvalidRequestError, Logprobs, Sampling, TokenLogprob
 from model_service.llama.bindings import llama
+from model_service.llama.grammar_bounds import GrammarTooComplexError, check_bounds
 from model_service.llama.model import Model
 
 # llama.cpp takes the largest uint32 for "pick a seed yourself", so given seeds stay below it.
 _SEED_RANGE = 0xFFFFFFFF
 _NO_REPEAT_PENALTY = 1.0
 _MIN_KEEP = 1
+# Of CPU time for one token; where a grammar is ambiguous, each one can take a multiple of the one before.
+_LONGEST_GRAMMAR_SECONDS = 0.5
 _TOKEN_DATA = numpy.dtype([("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)])
 
 Logits = NDArray[numpy.float32]
@@ -42,10 +46,11 @@ class Candidates:
         self._all["logit"] = logits
         if grammar is not None:
             self._apply(grammar, len(logits))
-            if self._all["logit"].max() == -numpy.inf:
-                raise SamplingError("the grammar allows no token")
         self._apply(chain, len(logits))
-        return int(self._array.data[self._array.selected].id)
+        chosen = self._array.data[self._array.selected]
+        if not chosen.logit > -numpy.inf:
+            raise SamplingError("no token is left to choose")
+        return int(chosen.id)
 
     def allows(self, grammar: Any, token: int) -> bool:
         """Whether the grammar can go on with this token: far cheaper than asking for all of them."""
@@ -70,7 +75,12 @@ class Sampler:
     def __init__(self, sampling: Sampling, model: Model, context: int, candidates: Candidates) -> None:
         self._candidates = candidates
         self._grammar = _grammar(sampling, model) if sampling.grammar is not None else None
-        samplers = _samplers(sampling, model, context)
+        biases = dict(sampling.logit_bias)
+        if sampling.ignore_eos:
+            biases |= dict.fromkeys(model.end_tokens, -numpy.inf)
+        self._biased = numpy.array(list(biases), dtype=numpy.intp)
+        self._biases = numpy.array(list(biases.values()), dtype=numpy.float32)
+        samplers = _samplers(sampling, model.vocab_size, context)
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         for sampler in samplers:
             llama.llama_sampler_chain_add(self._chain, sampler)
@@ -79,16 +89,26 @@ class Sampler:
 
     def choose(self, logits: Logits) -> int:
         """The next token, which the state takes note of; raises SamplingError."""
+        if len(self._biased):
+            logits = logits.copy()
+            logits[self._biased] += self._biases
         best = int(logits.argmax())
-        if numpy.isnan(logits[best]):  # where there is one, it counts as the largest
-            raise SamplingError("the model computed NaN")
+        if not numpy.isfinite(logits[best]):  # NaN counts as the largest
+            raise SamplingError(f"the model computed {logits[best]}")
         token = best if self._is_argmax else self._candidates.choose(self._chain, logits)
         if self._grammar is not None:
-            if not self._candidates.allows(self._grammar, token):
-                token = self._candidates.choose(self._chain, logits, self._grammar)
-            llama.llama_sampler_accept(self._grammar, token)
+            token = self._follow_grammar(logits, token)
         if not self._is_argmax:
             llama.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _follow_grammar(self, logits: Logits, token: int) -> int:
+        started = time.thread_time()
+        if not self._candidates.allows(self._grammar, token):
+            token = self._candidates.choose(self._chain, logits, self._grammar)
+        llama.llama_sampler_accept(self._grammar, token)
+        if time.thread_time() - started > _LONGEST_GRAMMAR_SECONDS:
+            raise SamplingError("the grammar takes too long")
         return token
 
     def close(self) -> None:
@@ -100,13 +120,19 @@ class Sampler:
 def check_grammar(sampling: Sampling, model: Model) -> None:
     """Raises InvalidRequestError where llama.cpp can't take the grammar. Thread-safe."""
     if sampling.grammar is not None:
+        try:
+            check_bounds(sampling.grammar)
+        except GrammarTooComplexError as error:
+            raise InvalidRequestError("grammar", f"The grammar can't be used: {error}") from error
         llama.llama_sampler_free(_grammar(sampling, model))
 
 
 def _grammar(sampling: Sampling, model: Model) -> Any:
     assert sampling.grammar is not None
-    text = sampling.grammar.encode()
-    if sampling.grammar_trigger is None:
+    text = sampling.grammar.encode(errors="replace")
+    if not text or b"\0" in text:  # to llama.cpp, no grammar and the end of one
+        grammar = None
+    elif sampling.grammar_trigger is None:
         grammar = llama.llama_sampler_init_grammar(model.vocab, text, b"root")
     else:
         patterns = (ctypes.c_char_p * 1)(sampling.grammar_trigger.encode())
@@ -116,21 +142,13 @@ def _grammar(sampling: Sampling, model: Model) -> Any:
     return grammar
 
 
-def _samplers(sampling: Sampling, model: Model, context: int) -> list[Any]:
+def _samplers(sampling: Sampling, vocab_size: int, context: int) -> list[Any]:
     """In llama.cpp's usual order. Penalties count what the request has generated, all of it, as OpenAI's do."""
     samplers = []
-    biases = dict(sampling.logit_bias)
-    if sampling.ignore_eos:
-        biases |= dict.fromkeys(model.end_tokens, float("-inf"))
-    if biases:
-        array = (llama.llama_logit_bias * len(biases))(
-            *(llama.llama_logit_bias(token, bias) for token, bias in biases.items())
-        )
-        samplers.append(llama.llama_sampler_init_logit_bias(model.vocab_size, len(biases), array))
     if sampling.presence_penalty or sampling.frequency_penalty:
         samplers.append(
             llama.llama_sampler_init_penalties(
-                model.vocab_size,
+                vocab_size,
                 context,
                 _NO_REPEAT_PENALTY,
                 sampling.frequency_penalty,

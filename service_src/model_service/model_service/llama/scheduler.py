@@ -1,7 +1,8 @@
 """Continuous batching: who has a slot, and what goes into the next step.
 
-Each step carries one token of each generating sequence, then of the waiting prompts what ``Pace`` says. One thread
-only; it reports through ``outbox``, which its owner empties after each step.
+Steps take turns: one token of each generating sequence, then of the prompts what ``Pace`` says. Apart, since attention
+over many tokens of one sequence and over one token of many are two ways of llama.cpp's, and a batch with both takes
+longer than the two. One thread only; it reports through ``outbox``, which its owner empties after each step.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from model_service.llama.context import ABORTED, Context, ContextSize
 from model_service.llama.counters import Counters
 from model_service.llama.model import Model
 from model_service.llama.pace import Pace
+from model_service.llama.part import Beginning, Part
 from model_service.llama.prefix_store import BLOCK_TOKENS, PrefixStore
 from model_service.llama.prefix_tree import PrefixTree
 from model_service.llama.sampler import Candidates, Sampler, SamplingError, logprobs_of
@@ -47,24 +49,6 @@ class Limits:
     prefix_store_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one sequence contributes to a step."""
-
-    sequence: Sequence
-    count: int
-
-    @property
-    def tokens(self) -> list[int]:
-        start = self.sequence.computed
-        return self.sequence.tokens[start : start + self.count]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the next token can be sampled after it."""
-        return self.count == self.sequence.pending
-
-
 class Scheduler:
     """The sequences of one context."""
 
@@ -82,6 +66,7 @@ class Scheduler:
         self._store = PrefixStore(limits.prefix_store_bytes if model.shares_prefixes else 0)
         self._pace = Pace(size.step_tokens)
         self._adapter: str | None = None
+        self._is_turn_of_decoding = True
         self._was_aborted = False
         self.prefilling: tuple[Sequence, ...] = ()  # of the step that runs; read by the event loop
         self.outbox: list[tuple[Sequence, Event | EngineError]] = []
@@ -138,8 +123,12 @@ class Scheduler:
         for sequence in self._running:
             self._tree.advance(sequence)
         parts = self._next_parts()
-        if parts:
-            self._compute(parts)
+        suspects = [part for part in parts if part.sequence.is_suspect]
+        others = [part for part in parts if not part.sequence.is_suspect]
+        for group in (others, *([part] for part in suspects)):
+            still_there = [part for part in group if part.sequence in self._running]
+            if still_there:
+                self._compute(still_there)
 
     def warm_up(self) -> None:
         """One step, so that the first request doesn't wait for the weights to be read; its time is a first measure."""
@@ -151,7 +140,7 @@ class Scheduler:
             self._context.decode()
             seconds = time.perf_counter() - started
             self._context.clear_slot(0)
-        self._pace.measured(0, len(tokens), seconds)
+        self._pace.prefilled(len(tokens), seconds)
 
     def close(self) -> None:
         self._context.close()
@@ -167,10 +156,10 @@ class Scheduler:
         while self._waiting:
             sequence = self._waiting.first
             if self._free_slots:
-                source, shared = self._tree.match(sequence) if self._model.shares_prefixes else (None, 0)
-                if self._has_room(len(sequence.tokens) - shared):
+                beginning = self._beginning(sequence)
+                if self._has_room(len(sequence.tokens) - beginning.shared):
                     self._waiting.remove(sequence)
-                    self._start(sequence, source, shared)
+                    self._start(sequence, beginning)
                     continue
             if not self._make_way(sequence):
                 return
@@ -185,10 +174,21 @@ class Scheduler:
         yielding = [each for each in self._running if self._waiting.yields(each, now)]
         if not yielding or self._waiting.yields(sequence, now):
             return False
-        self._pause(yielding[-1])
+        self._pause(max(yielding, key=self._waiting.rank))
         return True
 
-    def _start(self, sequence: Sequence, source: Sequence | None, shared: int) -> None:
+    def _beginning(self, sequence: Sequence) -> Beginning:
+        if not self._model.shares_prefixes:
+            return Beginning()
+        source, shared = self._tree.match(sequence)
+        stored = self._store.known_length(sequence, _array(sequence.tokens[:-1]))
+        if source is None or stored <= shared:
+            return Beginning(source, shared, stored if source is None else 0)
+        # The store goes on at a block's border, and at once.
+        shared = min(shared, source.computed) // BLOCK_TOKENS * BLOCK_TOKENS
+        return Beginning(source if shared else None, shared, stored)
+
+    def _start(self, sequence: Sequence, beginning: Beginning) -> None:
         is_new = not sequence.started_at
         if is_new:
             try:
@@ -199,34 +199,36 @@ class Scheduler:
             sequence.started_at = time.perf_counter()
         sequence.slot = self._free_slots.pop()
         self._running.append(sequence)
-        before = _array(sequence.tokens[:-1])
-        known = self._store.known_length(sequence, before)
-        if known > shared:
-            self._tree.add(sequence)
-            sequence.computed = self._store.restore(self._context, sequence, before, known)
-            sequence.cached += sequence.computed if is_new else 0
-        else:
-            self._tree.add(sequence, source, shared)
+        self._tree.add(sequence, beginning.source, beginning.shared)
+        if beginning.stored > beginning.shared:
+            self._tree.advance(sequence)
+            before = _array(sequence.tokens[: beginning.stored])
+            sequence.computed += self._store.restore(self._context, sequence, before, beginning.shared)
         if is_new:
+            sequence.cached = sequence.computed
+            cached = max(sequence.computed, beginning.shared)
             queued_seconds = sequence.started_at - sequence.submitted_at
-            self.outbox.append((sequence, Started(len(sequence.prompt), max(shared, known), queued_seconds)))
+            self.outbox.append((sequence, Started(len(sequence.prompt), cached, queued_seconds)))
 
     def _next_parts(self) -> list[Part]:
         ready = self._of_one_adapter([each for each in self._running if not each.waits_for_prefix])
         decoding = [each for each in ready if each.is_decoding]
         while len(decoding) > self._free_cells and len(self._running) > 1:
-            youngest = self._running[-1]
-            self._pause(youngest)
+            youngest = self._pause_youngest()
             ready = [each for each in ready if each is not youngest and not each.waits_for_prefix]
             decoding = [each for each in ready if each.is_decoding]
-        parts = [Part(each, 1) for each in decoding]
-        prefilling = [each for each in ready if not each.is_decoding]
-        room = min(self._size.step_tokens, self._free_cells) - len(parts)
-        parts += self._prompt_parts(prefilling, len(decoding), room)
-        if not parts and len(self._running) > 1:
-            self._pause(self._running[-1])  # no cell is free for any of them
+        if not (decoding and self._is_turn_of_decoding):
+            prefilling = [each for each in ready if not each.is_decoding]
+            room = min(self._size.step_tokens, self._free_cells - len(decoding))
+            self._is_turn_of_decoding = True
+            parts = self._prompt_parts(prefilling, len(decoding), room)
+            if parts:
+                return parts
+        if not decoding and len(self._running) > 1:
+            self._pause_youngest()  # no cell is free for any of them
             return self._next_parts()
-        return parts
+        self._is_turn_of_decoding = False
+        return [Part(each, 1) for each in sorted(decoding, key=lambda each: each.slot)]
 
     def _prompt_parts(self, prefilling: list[Sequence], decoding: int, room: int) -> list[Part]:
         """Short prompts at once, the others bit by bit; both in the order that they came."""
@@ -263,9 +265,10 @@ class Scheduler:
             self._context.add(part.sequence.slot, part.sequence.computed, part.tokens, wants_logits=part.is_whole)
             for part in parts
         ]
-        prefilling = [part for part in parts if not part.sequence.is_decoding]
+        is_decoding = parts[0].sequence.is_decoding
         # Who hangs up again and again must not keep the others from getting on.
-        self.prefilling = () if self._was_aborted else tuple(part.sequence for part in prefilling)
+        is_abortable = not (is_decoding or self._was_aborted)
+        self.prefilling = tuple(part.sequence for part in parts) if is_abortable else ()
         started = time.perf_counter()
         status = self._context.decode()
         seconds = time.perf_counter() - started
@@ -273,9 +276,12 @@ class Scheduler:
         self.counters.decode_seconds += seconds
         self._was_aborted = status == ABORTED
         if status == 0:
-            prompt_tokens = sum(part.count for part in prefilling)
-            self.counters.prompt_tokens += prompt_tokens
-            self._pace.measured(len(parts) - len(prefilling), prompt_tokens, seconds)
+            if is_decoding:
+                self._pace.decoded(len(parts), seconds)
+            else:
+                tokens = sum(part.count for part in parts)
+                self.counters.prompt_tokens += tokens
+                self._pace.prefilled(tokens, seconds)
             for part, index in zip(parts, indexes, strict=True):
                 self._advance(part, index)
             self.counters.sample_seconds += time.perf_counter() - started - seconds
@@ -327,6 +333,11 @@ class Scheduler:
         if sequence.generated >= sequence.max_tokens:
             return text + sequence.text.finish(), "length"
         return text, None
+
+    def _pause_youngest(self) -> Sequence:
+        youngest = max(self._running, key=self._waiting.rank)
+        self._pause(youngest)
+        return youngest
 
     def _pause(self, sequence: Sequence) -> None:
         """Takes the slot of a sequence, which goes on where it was once there is room again."""

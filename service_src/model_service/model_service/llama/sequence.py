@@ -64,6 +64,11 @@ class Sequence:
     def waits_for_prefix(self) -> bool:
         return self.computed < self.shared
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the context was lost over its prompt: nobody else should be computed with it."""
+        return self.lost_contexts > 0 and not self.generated
+
     def finished(self, reason: FinishReason, now: float) -> Finished:
         return Finished(
             reason=reason,

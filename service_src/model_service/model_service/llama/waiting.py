@@ -32,14 +32,18 @@ class WaitingQueue:
         return self._sequences[0]
 
     def add(self, sequence: Sequence) -> None:
-        insort(self._sequences, sequence, key=self._rank)
+        insort(self._sequences, sequence, key=self.rank)
 
     def remove(self, sequence: Sequence) -> None:
         self._sequences.remove(sequence)
 
+    def rank(self, sequence: Sequence) -> float:
+        """The lowest goes first."""
+        return sequence.submitted_at + (self._timeout_seconds if sequence.request.priority == "batch" else 0.0)
+
     def yields(self, sequence: Sequence, now: float) -> bool:
         """Whether a running sequence makes room for an interactive one."""
-        return sequence.request.priority == "batch" and self._rank(sequence) > now
+        return sequence.request.priority == "batch" and self.rank(sequence) > now
 
     def expired(self, now: float) -> list[Sequence]:
         """Removes and returns those that have waited too long for their first slot."""
@@ -52,6 +56,3 @@ class WaitingQueue:
         for each in late:
             self._sequences.remove(each)
         return late
-
-    def _rank(self, sequence: Sequence) -> float:
-        return sequence.submitted_at + (self._timeout_seconds if sequence.request.priority == "batch" else 0.0)

@@ -23,13 +23,13 @@ from service_kit.errors import ApiError, error_response
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
+CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it is for the log and the metrics
 # Proxies that buffer answers make an exception for the last header.
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-class _ClientGoneError(Exception):
-    pass
+class ClientGoneError(Exception):
+    """Nobody reads the answer any more."""
 
 
 def refuse_unsupported(unknown: Mapping[str, Any]) -> None:
@@ -58,12 +58,12 @@ async def answer(
             batches = generator.events(plan, request.state.keep_alive_seconds) if kept is None else _replay(kept)
             return await _stream(request, _Encoder(stream(header), plan), batches, headers)
         if kept is None:
-            kept = await _unless_gone(request, generator.complete(plan))
+            kept = await unless_gone(request, generator.complete(plan))
         return JSONResponse(whole(kept), headers=headers)
     except EngineError as error:
         raise to_api_error(error, plan.prompt_field, plan.grammar_field) from error
-    except _ClientGoneError:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    except ClientGoneError:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 async def _replay(kept: Answer) -> AsyncGenerator[Batch, None]:
@@ -98,7 +98,7 @@ async def _stream(
 ) -> Response:
     """Waits for the first events or pause before it answers, so that an early error has its own status."""
     try:
-        first = await _unless_gone(request, anext(batches))
+        first = await unless_gone(request, anext(batches))
     except BaseException:
         await batches.aclose()
         raise
@@ -128,14 +128,14 @@ def _error_event(error: ApiError) -> bytes:
     return b"data: " + bytes(response.body) + b"\n\n"
 
 
-async def _unless_gone(request: Request, work: Awaitable[Result]) -> Result:
-    """The work's result; if the client hangs up first, the work is cancelled and _ClientGoneError raised."""
+async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:
+    """The work's result; if the client hangs up first, the work is cancelled and ClientGoneError raised."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise _ClientGoneError
+            raise ClientGoneError
         return task.result()
     finally:
         for unfinished in (task, gone):

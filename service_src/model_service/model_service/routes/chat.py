@@ -27,9 +27,9 @@ router = APIRouter(prefix="/v1", tags=["chat"])
 )
 async def create_chat_completion(body: ChatRequest, request: Request, tenant: Tenant) -> Response:
     """The model's answer to a conversation, whole or as a stream of server-sent events."""
-    chat = models_of(request).chat(body.model)
     refuse_unsupported(body.unknown_fields)
     try:
+        chat = await models_of(request).chat(body.model)
         plan = await chat.plan(body, tenant)
     except (EngineError, TemplateError) as error:
         raise to_api_error(error) from error

@@ -21,9 +21,9 @@ router = APIRouter(prefix="/v1", tags=["completions"])
 @router.post("/completions", response_model=Completion, responses={200: {"content": {"text/event-stream": {}}}})
 async def create_completion(body: CompletionRequest, request: Request, tenant: Tenant) -> Response:
     """How the model goes on with each of the prompts, whole or as a stream of server-sent events."""
-    generator = models_of(request).chat(body.model).generator
     refuse_unsupported(body.unknown_fields)
     try:
+        generator = (await models_of(request).chat(body.model)).generator
         plan = await completion_plan(generator, body, tenant)
         echoed = await echoed_texts(generator, body)
     except EngineError as error:

@@ -17,15 +17,15 @@ router = APIRouter(tags=["tokens"])
 @router.post("/tokenize")
 async def tokenize(body: TokenizeRequest, request: Request, _tenant: Tenant) -> Tokenized:
     """The tokens of a text."""
-    engine = _engine(request, body.model)
     try:
+        engine = await _engine(request, body.model)
         tokens = await engine.tokenize(body.content)
         bos = engine.facts.bos_text
         # As a prompt the text begins with the model's first token, if that wants one.
         if not body.add_special and tokens and bos and not body.content.startswith(bos):
-            tokens = tokens[1:] if engine.detokenize(tokens[:1]) == bos else tokens
+            tokens = tokens[1:] if await engine.detokenize(tokens[:1]) == bos else tokens
         if body.with_pieces:
-            return Tokenized(tokens=[Piece(id=token, piece=engine.detokenize([token])) for token in tokens])
+            return Tokenized(tokens=[Piece(id=token, piece=await engine.detokenize([token])) for token in tokens])
         return Tokenized(tokens=tokens)
     except EngineError as error:
         raise to_api_error(error, "content") from error
@@ -35,7 +35,8 @@ async def tokenize(body: TokenizeRequest, request: Request, _tenant: Tenant) -> 
 async def detokenize(body: DetokenizeRequest, request: Request, _tenant: Tenant) -> Detokenized:
     """The text of tokens."""
     try:
-        return Detokenized(content=_engine(request, body.model).detokenize(body.tokens))
+        engine = await _engine(request, body.model)
+        return Detokenized(content=await engine.detokenize(body.tokens))
     except EngineError as error:
         raise to_api_error(error, "tokens") from error
 
@@ -44,24 +45,25 @@ async def detokenize(body: DetokenizeRequest, request: Request, _tenant: Tenant)
 async def slots(request: Request, _tenant: Tenant, model: str | None = None) -> list[Slot]:
     """What each slot of each model, or of one, does at this moment."""
     models = models_of(request)
-    names = [card.id for card in models.cards] if model is None else [models.card(model).id]
+    entries = models.entries if model is None else [models.entry(model)]
     return [
         Slot(
             id=slot.id,
-            model=name,
+            model=entry.card.id,
             is_processing=slot.state != "idle",
             state=slot.state,
             prompt_tokens=slot.prompt_tokens,
             computed_tokens=slot.computed_tokens,
             generated_tokens=slot.generated_tokens,
         )
-        for name in names
-        for slot in models.chat(name).generator.engine.slots()
+        for entry in entries
+        if entry.card.parent is None or model is not None  # an adapter has no slots of its own
+        for slot in entry.engine.slots()
     ]
 
 
-def _engine(request: Request, model: str | None) -> Engine:
+async def _engine(request: Request, model: str | None) -> Engine:
     models = models_of(request)
-    if model is None and len(models.cards) > 1:
+    if model is None and sum(card.parent is None for card in models.cards) > 1:
         raise ApiError(400, "model is needed, as this server has several", param="model", code="invalid_value")
-    return models.chat(models.cards[0].id if model is None else model).generator.engine
+    return await models.engine(models.cards[0].id if model is None else model)

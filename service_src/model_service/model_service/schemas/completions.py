@@ -21,7 +21,7 @@ class Prompt(BaseModel):
     tokens: Tokens | None = None
 
 
-def _as_prompts(prompt: Any) -> Any:
+def as_prompts(prompt: Any) -> Any:
     """All of OpenAI's forms as a list of prompts: a string, tokens, and lists of either."""
     is_tokens = isinstance(prompt, list) and bool(prompt) and all(_is_number(item) for item in prompt)
     if is_tokens or not isinstance(prompt, list):
@@ -38,7 +38,7 @@ class CompletionRequest(GenerationFields):
 
     prompt: Annotated[
         list[Prompt],
-        BeforeValidator(_as_prompts, json_schema_input_type=str | list[str] | list[TokenId] | list[list[TokenId]]),
+        BeforeValidator(as_prompts, json_schema_input_type=str | list[str] | list[TokenId] | list[list[TokenId]]),
     ] = Field(min_length=1, max_length=MAX_PROMPTS)
     max_tokens: int | None = Field(default=16, ge=1)
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS, strict=True)

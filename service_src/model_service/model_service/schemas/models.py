@@ -8,10 +8,14 @@ from pydantic import BaseModel
 
 
 class ModelCard(BaseModel):
+    """``parent`` is the model that an adapter belongs to, which ``id`` names too."""
+
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "llm.orchestrator"
+    parent: str | None = None
+    status: Literal["unloaded", "loading", "loaded", "unloading", "failed"] = "unloaded"
 
 
 class ModelList(BaseModel):
