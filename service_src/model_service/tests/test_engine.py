@@ -267,3 +267,24 @@ async def test_requests_that_come_while_it_closes_are_refused(start_engine: Star
         outcomes = await asyncio.gather(*requests, return_exceptions=True)
         assert all(isinstance(outcome, Outcome | NotReadyError) for outcome in outcomes)
         assert isinstance(outcomes[-1], NotReadyError)
+
+
+@pytest.mark.parametrize("inputs", [[""], ["good", ""], [()], []], ids=["text", "one of two", "tokens", "none"])
+async def test_an_empty_input_has_no_embedding_and_harms_nobody(
+    start_engine: StartEngine, inputs: list[str | tuple[int, ...]]
+) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError):
+            await engine.embed(inputs)
+        assert (await engine.embed(["good"])).prompt_tokens > 0
+
+
+@pytest.mark.parametrize("token", [-1, 49_152, 2**40])
+async def test_a_bias_for_a_token_that_is_not_there_is_refused_and_harms_nobody(
+    start_engine: StartEngine, token: int
+) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError) as caught:
+            await run(engine, GenerationRequest(COUNT, Sampling(logit_bias=((token, 1.0),)), 4))
+        assert caught.value.param == "logit_bias"
+        assert (await run(engine, greedy(COUNT, 4))).text
