@@ -14,8 +14,8 @@ MOST = 512
 def measured(token_seconds: float, decode_seconds: float, decoding: int = 8) -> Pace:
     pace = Pace(MOST)
     for _ in range(100):
-        pace.measured(0, 100, 100 * token_seconds)
-        pace.measured(decoding, 0, decode_seconds)
+        pace.prefilled(100, 100 * token_seconds)
+        pace.decoded(decoding, decode_seconds)
     return pace
 
 
@@ -38,10 +38,11 @@ def test_it_never_exceeds_its_own_estimate_whatever_was_measured() -> None:
     for _ in range(200):
         pace = Pace(MOST)
         for _ in range(30):
-            decoding = chance.randrange(17)
-            prompt = chance.choice([0, 1, 8, 64, 500])
-            if decoding or prompt:
-                pace.measured(decoding, prompt, chance.uniform(0.0001, 0.5))
+            seconds = chance.uniform(0.0001, 0.5)
+            if chance.random() < 0.5:
+                pace.decoded(chance.randrange(1, 17), seconds)
+            else:
+                pace.prefilled(chance.choice([1, 8, 64, 500]), seconds)
         for decoding in range(1, 17):
             chunk = pace.chunk(decoding)
             assert _MIN_CHUNK <= chunk <= MOST
@@ -59,48 +60,23 @@ def test_chunks_shrink_when_prompts_take_longer_and_grow_again() -> None:
     pace = measured(0.001, 0.1)
     before = pace.chunk(8)
     for _ in range(30):
-        pace.measured(0, 100, 1.0)  # ten times as long
+        pace.prefilled(100, 1.0)  # ten times as long
     slowed = pace.chunk(8)
     assert slowed < before / 5
     for _ in range(60):
-        pace.measured(0, 100, 0.1)
+        pace.prefilled(100, 0.1)
     assert pace.chunk(8) == pytest.approx(before, rel=0.1)
 
 
 def test_chunks_grow_with_the_time_that_a_step_takes_anyway() -> None:
     pace = measured(0.001, 0.05)
     for _ in range(100):
-        pace.measured(16, 0, 0.2)
+        pace.decoded(16, 0.2)
     assert pace.chunk(16) > pace.chunk(8) >= pace.chunk(1)
 
 
 def test_one_slow_step_does_not_change_much() -> None:
     pace = measured(0.001, 0.1)
     before = pace.chunk(8)
-    pace.measured(8, 50, 2.0)
+    pace.prefilled(50, 0.5)
     assert before / 8 < pace.chunk(8) < before
-
-
-def test_a_mixed_step_says_what_the_prompt_took_of_it() -> None:
-    pace = Pace(MOST)
-    for _ in range(100):
-        pace.measured(8, 0, 0.05)
-    for _ in range(100):
-        pace.measured(8, 50, 0.10)
-    assert pace._token_seconds == pytest.approx(0.001, rel=0.01)
-
-
-def test_a_step_faster_than_its_streams_alone_gives_no_endless_chunks() -> None:
-    pace = Pace(MOST)
-    pace.measured(8, 0, 0.5)
-    for _ in range(100):
-        pace.measured(8, 50, 0.05)
-    assert pace._token_seconds > 0
-    assert pace.chunk(8) <= MOST
-
-
-def test_so_few_tokens_that_they_say_nothing_are_left_out() -> None:
-    pace = measured(0.001, 0.05)
-    before = pace.chunk(8)
-    pace.measured(8, 3, 10.0)
-    assert pace.chunk(8) == before

@@ -53,7 +53,7 @@ def save(store: PrefixStore, of: Tokens, slots: Slots | None = None, **who: str)
 def test_whole_blocks_are_kept_and_found_from_the_first_on() -> None:
     store = PrefixStore(10 * BLOCK_BYTES)
     slots = save(store, tokens(3.5))
-    assert slots.saved == [(0, 32), (32, 64), (64, 96)]
+    assert slots.saved == [(start * BLOCK_TOKENS, (start + 1) * BLOCK_TOKENS) for start in range(3)]
     assert store.bytes == 3 * BLOCK_BYTES
     assert store.known_length(sequence(), tokens(10)) == 3 * BLOCK_TOKENS
     assert store.known_length(sequence(), tokens(2)) == 2 * BLOCK_TOKENS
@@ -63,7 +63,7 @@ def test_whole_blocks_are_kept_and_found_from_the_first_on() -> None:
 def test_what_is_kept_already_is_not_copied_again() -> None:
     store = PrefixStore(10 * BLOCK_BYTES)
     save(store, tokens(2))
-    assert save(store, tokens(3)).saved == [(64, 96)]
+    assert save(store, tokens(3)).saved == [(2 * BLOCK_TOKENS, 3 * BLOCK_TOKENS)]
     assert store.bytes == 3 * BLOCK_BYTES
 
 

@@ -132,6 +132,14 @@ class Sampler:
             llama.llama_sampler_free(self._grammar)
 
 
+def check_logit_bias(sampling: Sampling, model: Model) -> None:
+    """Raises InvalidRequestError for tokens that the model doesn't have."""
+    unknown = [token for token, _ in sampling.logit_bias if not 0 <= token < model.vocab_size]
+    if unknown:
+        message = f"There is no token {unknown[0]}; this model has {model.vocab_size}"
+        raise InvalidRequestError("logit_bias", message)
+
+
 def check_grammar(sampling: Sampling, model: Model) -> None:
     """Raises InvalidRequestError where llama.cpp can't take the grammar. Thread-safe."""
     if sampling.grammar is not None:
