@@ -6,12 +6,16 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from model_service.engine import Delta, Finished, Started
+from model_service.engine import Delta, Finished, Started, TokenLogprob
 from model_service.merge import Batch
 from model_service.schemas.common import PromptTokensDetails, Timings, Usage
+
+# JSON has no infinity; OpenAI's own answers have this for what can't be.
+LEAST_LOGPROB = -9999.0
 
 
 class Header(BaseModel):
@@ -36,7 +40,7 @@ class Answer(BaseModel):
 
 
 def new_header(prefix: str, model: str) -> Header:
-    return Header(id=f"{prefix}-{uuid.uuid4().hex}", created=int(time.time()), model=model)
+    return Header(id=f"{prefix}{uuid.uuid4().hex}", created=int(time.time()), model=model)
 
 
 @dataclass(slots=True)
@@ -87,3 +91,20 @@ def timings_of(ends: Sequence[Finished], n: int) -> Timings:
         predicted_ms=round(seconds * 1000, 3),
         predicted_per_second=round(rate, 3),
     )
+
+
+def logprobs_of(deltas: Sequence[Delta]) -> list[dict[str, Any]]:
+    """Of each of the tokens and the likeliest in its place, in the form of OpenAI's newer APIs."""
+    return [
+        {**_logprob(each.chosen), "top_logprobs": [_logprob(top) for top in each.top]}
+        for each in (delta.logprobs for delta in deltas)
+        if each is not None
+    ]
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    return {
+        "token": token.piece.decode(errors="replace"),
+        "logprob": max(LEAST_LOGPROB, token.logprob),
+        "bytes": list(token.piece),
+    }

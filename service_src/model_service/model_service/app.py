@@ -21,7 +21,7 @@ from model_service.pool import ModelPool, PoolLimits, State
 from model_service.pooled_engine import AdaptedEngine, PooledEngine
 from model_service.preflight import ModelFileError
 from model_service.response_cache import ResponseCache
-from model_service.routes import chat, completions, embeddings, models, tokens
+from model_service.routes import chat, completions, embeddings, models, responses, tokens
 from model_service.schemas import ModelCard
 from model_service.settings import ModelSettings, ServedModel, adapter_id
 from service_kit import http
@@ -127,7 +127,7 @@ def build_app(settings: ModelSettings, native_log: NativeLog, on_fatal: Callable
         service=SERVICE,
         version=VERSION,
         max_body_bytes=settings.max_body_bytes,
-        routers=[models.router, chat.router, completions.router, embeddings.router, tokens.router],
+        routers=[models.router, chat.router, completions.router, responses.router, embeddings.router, tokens.router],
         lifespan=runtime.lifespan,
         checks={"model": runtime.check_models},
     )

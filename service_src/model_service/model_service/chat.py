@@ -10,7 +10,7 @@ from model_service.engine import Engine, GenerationRequest
 from model_service.generation import Generator, Plan, priority_of, sampling_of
 from model_service.response_cache import ResponseCache
 from model_service.schemas.chat import ChatRequest
-from model_service.structured import callable_tools, constraint_of_chat
+from model_service.structured import CHAT_FIELDS, FieldNames, callable_tools, constraint_of_chat
 from model_service.tool_calls import native_messages, plain_messages, speaks_tool_calls
 
 
@@ -47,9 +47,11 @@ class Chat:
                 raise
         self._is_checked = True
 
-    async def plan(self, request: ChatRequest, tenant: str) -> Plan:
+    async def plan(
+        self, request: ChatRequest, tenant: str, kind: str = "chatcmpl-", names: FieldNames = CHAT_FIELDS
+    ) -> Plan:
         """Raises InvalidRequestError for what can't be done, TemplateError for messages that the template refuses."""
-        constraint = constraint_of_chat(request)
+        constraint = constraint_of_chat(request, names)
         template = self.template
         generation = GenerationRequest(
             prompt=await self._prompt(template, request),
@@ -61,10 +63,10 @@ class Chat:
             priority=priority_of(request),
         )
         return await self.generator.plan(
-            "chatcmpl",
+            kind,
             [generation],
             request.choices,
-            prompt_field="messages",
+            prompt_field=names.prompt,
             grammar_field=constraint.field,
             made_of=template.digest,
         )

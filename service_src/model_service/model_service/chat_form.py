@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model_service import sse
-from model_service.answers import Answer, Choice, Header, choices_of, timings_of, usage_of
-from model_service.engine import Delta, Finished, Started, TokenLogprob
+from model_service.answers import Answer, Choice, Header, choices_of, logprobs_of, timings_of, usage_of
+from model_service.engine import Delta, Finished, Started
 from model_service.merge import Batch
 from model_service.tool_parser import Arguments, CallStarted, Content, Part, ToolCallParser
-
-# JSON has no infinity; OpenAI's own answers have this for what can't be.
-_LEAST_LOGPROB = -9999.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +94,13 @@ class ChatStream:
     def end(self, ends: list[Finished]) -> bytes:
         """What follows the chunks of all choices."""
         if not self._options.include_usage:
-            return b""
+            return sse.DONE
         usage, timings = usage_of(ends, self._n).model_dump(), timings_of(ends, self._n).model_dump()
-        return sse.event({**self._head, "choices": [], "usage": usage, "timings": timings}).encode()
+        return sse.event({**self._head, "choices": [], "usage": usage, "timings": timings}).encode() + sse.DONE
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """The last event, where an error ends the stream."""
+        return sse.event(body).encode()
 
     def _add_delta(self, chunks: list[str], index: int, delta: Delta) -> None:
         parts = [Content(delta.text)] if delta.text else []
@@ -150,17 +151,4 @@ def _finish_reason(end: Finished, has_calls: bool) -> str:
 
 
 def _logprobs(deltas: Sequence[Delta]) -> dict[str, Any]:
-    content = []
-    for delta in deltas:
-        if delta.logprobs is not None:
-            top = [_logprob(each) for each in delta.logprobs.top]
-            content.append({**_logprob(delta.logprobs.chosen), "top_logprobs": top})
-    return {"content": content, "refusal": None}
-
-
-def _logprob(token: TokenLogprob) -> dict[str, Any]:
-    return {
-        "token": token.piece.decode(errors="replace"),
-        "logprob": max(_LEAST_LOGPROB, token.logprob),
-        "bytes": list(token.piece),
-    }
+    return {"content": logprobs_of(deltas), "refusal": None}

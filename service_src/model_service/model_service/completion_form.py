@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_service import sse
-from model_service.answers import Answer, Header, choices_of, timings_of, usage_of
+from model_service.answers import LEAST_LOGPROB, Answer, Header, choices_of, timings_of, usage_of
 from model_service.engine import Delta, Finished, Started
 from model_service.merge import Batch
-
-_LEAST_LOGPROB = -9999.0
 
 
 def text_completion(answer: Answer, echoed: Sequence[str], has_logprobs: bool) -> dict[str, Any]:
@@ -67,9 +65,13 @@ class CompletionStream:
     def end(self, ends: list[Finished]) -> bytes:
         """What follows the chunks of all choices."""
         if not self._include_usage:
-            return b""
+            return sse.DONE
         usage, timings = usage_of(ends, self._n).model_dump(), timings_of(ends, self._n).model_dump()
-        return sse.event({**self._head, "choices": [], "usage": usage, "timings": timings}).encode()
+        return sse.event({**self._head, "choices": [], "usage": usage, "timings": timings}).encode() + sse.DONE
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """The last event, where an error ends the stream."""
+        return sse.event(body).encode()
 
     def _chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
         chunk = {**self._head, "choices": [choice]}
@@ -91,8 +93,8 @@ class _Logprobs:
                 continue
             chosen = delta.logprobs.chosen
             tokens.append(_text(chosen.piece))
-            logprobs.append(max(_LEAST_LOGPROB, chosen.logprob))
-            tops.append({_text(each.piece): max(_LEAST_LOGPROB, each.logprob) for each in reversed(delta.logprobs.top)})
+            logprobs.append(max(LEAST_LOGPROB, chosen.logprob))
+            tops.append({_text(each.piece): max(LEAST_LOGPROB, each.logprob) for each in reversed(delta.logprobs.top)})
             offsets.append(offsets_here)
         return {"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets}
 

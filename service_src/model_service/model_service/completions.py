@@ -26,7 +26,7 @@ async def completion_plan(generator: Generator, request: CompletionRequest, tena
         )
         for prompt in request.prompt
     ]
-    return await generator.plan("cmpl", requests, request.choices, prompt_field="prompt")
+    return await generator.plan("cmpl-", requests, request.choices, prompt_field="prompt")
 
 
 async def echoed_texts(generator: Generator, request: CompletionRequest) -> list[str]:

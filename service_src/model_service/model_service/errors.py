@@ -37,7 +37,7 @@ def to_api_error(error: DomainError, prompt_field: str = "messages", grammar_fie
         case GenerationFailedError():
             return ApiError(500, message, code="generation_failed")
         case TemplateError() if error.refused:
-            return ApiError(400, message, param="messages", code="chat_template_refused")
+            return ApiError(400, message, param=prompt_field, code="chat_template_refused")
         case TemplateError():
             return ApiError(500, message, code="chat_template_failed")
         case _:

@@ -51,7 +51,10 @@ class Generator:
         grammar_field: str = "grammar",
         made_of: str = "",
     ) -> Plan:
-        """``requests`` has one for each prompt. ``made_of`` is what made the prompts beside the request."""
+        """``kind`` begins the answer's id; ``requests`` has one for each prompt.
+
+        ``made_of`` is what made the prompts beside the request.
+        """
         biased = [token for token, _ in requests[0].sampling.logit_bias]
         if biased:
             await self.text_of(biased, "logit_bias")

@@ -16,6 +16,7 @@ _HARMLESS = frozenset(
         "cache_prompt",
         "prediction",
         "parallel_tool_calls",
+        "max_tool_calls",  # of tools that the server would call itself
     }
 )
 # Values that ask for nothing but what is done anyway. Which fields are unknown depends on the API.
@@ -30,6 +31,10 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "verbosity": ("medium",),
     "echo": (False,),
+    "background": (False,),
+    "truncation": ("disabled",),
+    "context_management": ([],),
+    "reasoning": ({}, {"effort": None}, {"effort": "none"}, {"effort": None, "summary": None}),
 }
 
 

@@ -24,6 +24,9 @@ class StreamForm(Protocol):
     def end(self, ends: list[Finished]) -> bytes:
         """What comes after the last event of all choices."""
 
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """What comes last where an error, in OpenAI's form, ends the stream."""
+
 
 class TextEvent:
     """Events that differ in one text: the rest is encoded once, as it would cost most of a token's time each time."""
@@ -36,13 +39,31 @@ class TextEvent:
     TEXT = _PLACE
 
     def encode(self, text: str) -> str:
-        # Some clients take more characters than the standard does for the end of a line; none of them is printable.
-        encoded = encode_basestring(text) if text.isprintable() else encode_basestring_ascii(text)
-        return self._head + encoded + self._tail
+        return self._head + _encoded(text) + self._tail
+
+
+class NumberedTextEvent:
+    """Events with a name, which differ in one text and in their number."""
+
+    def __init__(self, name: str, data: Mapping[str, Any]) -> None:
+        """``data`` is all but ``type``, which is the name, ``delta``, the text, and ``sequence_number``."""
+        self._head = f"event: {name}\ndata: {_dump({'type': name, **data})[:-1]},"
+
+    def encode(self, number: int, text: str) -> str:
+        return f'{self._head}"sequence_number":{number},"delta":{_encoded(text)}}}\n\n'
 
 
 def event(data: Mapping[str, Any]) -> str:
     return f"data: {_dump(data)}\n\n"
+
+
+def named_event(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {_dump({'type': name, **data})}\n\n"
+
+
+def _encoded(text: str) -> str:
+    # Some clients take more characters than the standard does for the end of a line; none of them is printable.
+    return encode_basestring(text) if text.isprintable() else encode_basestring_ascii(text)
 
 
 def _dump(data: Mapping[str, Any]) -> str:

@@ -28,6 +28,18 @@ class Constraint:
     field: str = "grammar"
 
 
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """What an API calls the fields that errors name; ``parameters`` has a place for the tool's index."""
+
+    prompt: str
+    format: str
+    parameters: str
+
+
+CHAT_FIELDS = FieldNames("messages", "response_format", "tools.{}.function.parameters")
+
+
 def constraint_of_text(request: GenerationFields) -> Constraint:
     """What the field ``grammar`` asks for; InvalidRequestError as for all of these."""
     if request.grammar is None:
@@ -41,13 +53,13 @@ def constraint_of_text(request: GenerationFields) -> Constraint:
     return Constraint(request.grammar)
 
 
-def constraint_of_chat(request: ChatRequest) -> Constraint:
+def constraint_of_chat(request: ChatRequest, names: FieldNames = CHAT_FIELDS) -> Constraint:
     """What ``grammar``, ``response_format`` and ``tools`` ask for: at most one of them."""
     by_tools = callable_tools(request)
     by_format = request.response_format is not None and request.response_format.type != "text"
     asked = [
         *(["grammar"] if request.grammar is not None else []),
-        *(["response_format"] if by_format else []),
+        *([names.format] if by_format else []),
         *(["tools"] if by_tools else []),
     ]
     if len(asked) > 1:
@@ -55,10 +67,10 @@ def constraint_of_chat(request: ChatRequest) -> Constraint:
     if asked and request.ignore_eos:
         raise InvalidRequestError("ignore_eos", f"ignore_eos can't go on where {asked[0]} ends the answer")
     if by_tools:
-        return _of_tools(request, by_tools)
+        return _of_tools(request, by_tools, names)
     if by_format:
         assert request.response_format is not None
-        return _of_format(request.response_format)
+        return _of_format(request.response_format, names.format)
     return constraint_of_text(request)
 
 
@@ -68,29 +80,28 @@ def callable_tools(request: ChatRequest) -> list[Tool]:
     return [] if choice is not None and choice.type == "none" else request.tools or []
 
 
-def _of_format(response_format: ResponseFormat) -> Constraint:
+def _of_format(response_format: ResponseFormat, field: str) -> Constraint:
     described = response_format.json_schema
     schema = _ANY_OBJECT if described is None or described.schema_ is None else described.schema_
     try:
         grammar = _grammar_of_schema(_canonical(schema))
     except (GrammarError, RecursionError) as error:
-        message = f"response_format: the schema can't be used: {error}"
-        raise InvalidRequestError("response_format", message) from error
-    return Constraint(grammar, field="response_format")
+        raise InvalidRequestError(field, f"{field}: the schema can't be used: {error}") from error
+    return Constraint(grammar, field=field)
 
 
-def _of_tools(request: ChatRequest, tools: list[Tool]) -> Constraint:
+def _of_tools(request: ChatRequest, tools: list[Tool], names: FieldNames) -> Constraint:
     choice = request.tool_choice
-    named = choice.function.name if choice is not None and choice.function is not None else None
+    called = choice.function.name if choice is not None and choice.function is not None else None
     functions = [
-        (index, tool.function) for index, tool in enumerate(tools) if named is None or tool.function.name == named
+        (index, tool.function) for index, tool in enumerate(tools) if called is None or tool.function.name == called
     ]
-    parallel = request.parallel_tool_calls is not False and named is None
+    parallel = request.parallel_tool_calls is not False and called is None
     known = _canonical([[index, function.model_dump(by_alias=True)] for index, function in functions])
     try:
         grammar = _grammar_of_calls(known, parallel)
     except ToolSchemaError as error:
-        field = f"tools.{error.index}.function.parameters"
+        field = names.parameters.format(error.index)
         raise InvalidRequestError(field, f"{field}: the schema can't be used: {error}") from error
     is_free = choice is None or choice.type == "auto"
     return Constraint(grammar, TRIGGER if is_free else None, "tools")

@@ -31,7 +31,7 @@ from model_service.engine import (
 )
 from model_service.models import Entry, Models
 from model_service.response_cache import ResponseCache
-from model_service.routes import chat, completions, models, tokens
+from model_service.routes import chat, completions, models, responses, tokens
 from model_service.schemas import ModelCard
 from service_kit.app import create_app
 
@@ -129,5 +129,5 @@ def app_of(engine: FakeEngine, cache: ResponseCache | None = None, keep_alive_se
             served.add(Entry(ModelCard(id=MODEL, created=0), engine, Chat(engine, cache, MODEL, renderer)))
             yield {"models": served, "api_keys": ApiKeys(()), "keep_alive_seconds": keep_alive_seconds}
 
-    routers = [models.router, chat.router, completions.router, tokens.router]
+    routers = [models.router, chat.router, completions.router, responses.router, tokens.router]
     return create_app(service="fake", version="0", max_body_bytes=1 << 20, routers=routers, lifespan=lifespan)

@@ -18,7 +18,7 @@ from model_service.errors import to_api_error
 from model_service.generation import Generator, Plan
 from model_service.merge import Batch
 from model_service.parameters import first_unsupported
-from service_kit.errors import ApiError, error_response
+from service_kit.errors import ApiError, error_body
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,14 @@ class _Encoder:
                 self._ends[index] = event
         if len(self._ends) < len(self._plan.requests):
             return encoded
-        return encoded + self._form.end([self._ends[index] for index in sorted(self._ends)]) + sse.DONE
+        return encoded + self._form.end([self._ends[index] for index in sorted(self._ends)])
 
-    def error(self, error: EngineError) -> bytes:
-        return _error_event(to_api_error(error, self._plan.prompt_field, self._plan.grammar_field))
+    def error(self, error: Exception) -> bytes:
+        if isinstance(error, EngineError):
+            error = to_api_error(error, self._plan.prompt_field, self._plan.grammar_field)
+        if not isinstance(error, ApiError):
+            error = ApiError(500, "Internal error; the service's log has the details")
+        return self._form.error(error_body(error.status, str(error), error.param, error.code).model_dump())
 
 
 async def _stream(
@@ -118,14 +122,9 @@ async def _encoded(
                     yield encoded
         except EngineError as error:
             yield encoder.error(error)
-        except Exception:
+        except Exception as error:
             log.exception("stream failed")
-            yield _error_event(ApiError(500, "Internal error; the service's log has the details"))
-
-
-def _error_event(error: ApiError) -> bytes:
-    response = error_response(error.status, str(error), error.param, error.code)
-    return b"data: " + bytes(response.body) + b"\n\n"
+            yield encoder.error(error)
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result:

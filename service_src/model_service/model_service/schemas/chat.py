@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from model_service.schemas.common import GenerationFields, JsonObject, Text
+from model_service.schemas.common import GenerationFields, JsonObject, Text, join_parts
 
 MAX_TOOLS = 128
 MAX_TOP_LOGPROBS = 20
@@ -30,22 +32,9 @@ class TextPart(BaseModel):
     text: str
 
 
-def _join_parts(content: Any) -> Any:
-    if content is None:
-        return ""
-    if not isinstance(content, list):
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind != "text" or not isinstance(part.get("text"), str):
-            message = "only parts of type 'text' are supported, got {kind}"
-            raise PydanticCustomError("unsupported_part", message, {"kind": repr(kind)[:40]})
-        texts.append(part["text"])
-    return "\n".join(texts)
-
-
-Content = Annotated[Text, BeforeValidator(_join_parts, json_schema_input_type=str | list[TextPart] | None)]
+Content = Annotated[
+    Text, BeforeValidator(partial(join_parts, kinds=("text",)), json_schema_input_type=str | list[TextPart] | None)
+]
 
 
 class CalledFunction(BaseModel):
@@ -111,11 +100,15 @@ class Tool(BaseModel):
     function: FunctionDefinition
 
 
-def _differ_in_name(tools: list[Tool] | None) -> list[Tool] | None:
-    names = [tool.function.name for tool in tools or ()]
+def refuse_same_names(names: Sequence[str]) -> None:
+    """Raises the error that names what is there twice."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise PydanticCustomError("duplicate_tool", "two tools have the name {name}", {"name": repr(twice)})
+
+
+def _differ_in_name(tools: list[Tool] | None) -> list[Tool] | None:
+    refuse_same_names([tool.function.name for tool in tools or ()])
     return tools
 
 
@@ -139,6 +132,15 @@ class ToolChoice(BaseModel):
         if (self.type == "function") != (self.function is not None):
             raise ValueError("a function is named with the type function, and only with it")
         return self
+
+    def check_of(self, names: Sequence[str]) -> None:
+        """Raises ValueError if it can't be kept to with tools of these names."""
+        if self.type in ("none", "auto"):
+            return
+        if not names:
+            raise ValueError("it needs tools")
+        if self.function is not None and self.function.name not in names:
+            raise ValueError("it names a function that is not in tools")
 
 
 def _with_type(choice: Any) -> Any:
@@ -200,11 +202,6 @@ class ChatRequest(GenerationFields):
     @field_validator("tool_choice")
     @classmethod
     def _is_of_its_tools(cls, choice: ToolChoice | None, given: ValidationInfo) -> ToolChoice | None:
-        names = [tool.function.name for tool in given.data.get("tools") or ()]
-        if choice is None or choice.type in ("none", "auto") or "tools" not in given.data:
-            return choice
-        if not names:
-            raise ValueError("it needs tools")
-        if choice.function is not None and choice.function.name not in names:
-            raise ValueError("it names a function that is not in tools")
+        if choice is not None and "tools" in given.data:
+            choice.check_of([tool.function.name for tool in given.data["tools"] or ()])
         return choice

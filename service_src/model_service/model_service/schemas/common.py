@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -46,6 +46,23 @@ def encodable_json(value: Any) -> Any:
 
 def _as_list(stop: Any) -> Any:
     return [] if stop is None else [stop] if isinstance(stop, str) else stop
+
+
+def join_parts(content: Any, kinds: Sequence[str]) -> Any:
+    """The text of content in parts, which are of these types; what isn't in parts is left as it is."""
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        return content
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in kinds or not isinstance(part.get("text"), str):
+            message = "only parts of type {kinds} are supported, got {kind}"
+            known = " and ".join(map(repr, kinds))
+            raise PydanticCustomError("unsupported_part", message, {"kinds": known, "kind": repr(kind)[:40]})
+        texts.append(part["text"])
+    return "\n".join(texts)
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
