@@ -187,7 +187,8 @@ class EntryStore:
 
     async def _purge_batch(self, cursor: int, pattern: str) -> tuple[int, int]:
         """One step of the scan; returns where the next begins (0: done) and how many it removed."""
-        cursor, names = await self._redis.scan(cursor, match=pattern, count=_SCAN_BATCH)
+        found: Any = await self._redis.scan(cursor, match=pattern, count=_SCAN_BATCH)
+        cursor, names = found
         entries = [name for name in names if not name.endswith(LEASE_END)]
         return cursor, await self._redis.unlink(*entries) if entries else 0
 
@@ -218,7 +219,7 @@ class EntryStore:
 
     async def _script(self, script: str, names: list[str], *arguments: str | int) -> Any:
         # Sent whole each time: some 300 bytes, and nothing to load again into a Redis that was restarted.
-        return await self._redis.execute_command("EVAL", script, len(names), *names, *arguments)
+        return await self._redis.eval(script, len(names), *names, *arguments)
 
     async def _run(
         self,
