@@ -19,7 +19,10 @@ class CacheStub:
     def __init__(self) -> None:
         self.entries: dict[str, bytes] = {}
         self.leases: dict[str, tuple[str, float]] = {}
-        self.waiting = 0
+        self.has_leases = True
+        self.waiting = 0  # GETs that wait
+        self.misses = 0  # how many GETs don't find what is there
+        self._hung_up = threading.Event()
         self._lock = threading.Lock()
         self.ttls: list[str] = []
         self.requests = 0
@@ -33,6 +36,8 @@ class CacheStub:
             def do_GET(self) -> None:
                 path, parameters = self._target()
                 found = stub.wait(path, float(parameters.get("wait_ms", 0)) / 1000)
+                if stub.misses:
+                    stub.misses, found = stub.misses - 1, None
                 self._answer(200 if found is not None else 404, found or b"")
 
             def do_PUT(self) -> None:
@@ -45,6 +50,9 @@ class CacheStub:
 
             def do_POST(self) -> None:
                 path, parameters = self._target()
+                if not stub.has_leases:
+                    self._answer(404, b"")
+                    return
                 code = None if stub.status else stub.acquire(path, parameters["owner"], int(parameters["ttl_ms"]))
                 if code is None:
                     self._answer(204, b"")
@@ -65,6 +73,9 @@ class CacheStub:
 
             def _answer(self, status: int, body: bytes) -> None:
                 stub.requests += 1
+                if stub._hung_up.is_set():
+                    self.close_connection = True
+                    return
                 time.sleep(stub.delay_seconds)
                 self.send_response(stub.status or status)
                 self.send_header("Content-Length", str(len(body)))
@@ -76,6 +87,10 @@ class CacheStub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def hang_up(self) -> None:
+        """From now on it closes each connection without an answer, as if it had been killed."""
+        self._hung_up.set()
 
     def acquire(self, path: str, owner: str, ttl_ms: int) -> str | None:
         """Why it gets no lease, None if it gets it."""
