@@ -56,7 +56,9 @@ class Runtime:
             if settings.cache_url is not None:
                 client = http.client(str(settings.cache_url), timeout=settings.cache_timeout_seconds)
                 await stack.enter_async_context(client)
-                cache = ResponseCache(client, settings.cache_ttl_seconds, settings.cache_timeout_seconds)
+                cache = ResponseCache(
+                    client, settings.cache_ttl_seconds, settings.cache_timeout_seconds, settings.cache_wait_seconds
+                )
             stack.push_async_callback(self._pool.close)
             for model in settings.served_models:
                 self._add(model, renderer, cache)

@@ -7,7 +7,8 @@ from typing import Any
 from model_service.chat_form import ChatOptions
 from model_service.chat_template import ChatTemplate, TemplateError, TemplateRenderer
 from model_service.engine import Engine, GenerationRequest
-from model_service.generation import Generator, Plan, priority_of, sampling_of
+from model_service.generation import Generator, priority_of, sampling_of
+from model_service.reply import Plan
 from model_service.response_cache import ResponseCache
 from model_service.schemas.chat import ChatRequest
 from model_service.structured import CHAT_FIELDS, FieldNames, callable_tools, constraint_of_chat

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from model_service.engine import GenerationRequest, InvalidRequestError
-from model_service.generation import Generator, Plan, priority_of, sampling_of
+from model_service.generation import Generator, priority_of, sampling_of
+from model_service.reply import Plan
 from model_service.schemas.completions import CompletionRequest
 from model_service.structured import constraint_of_text
 

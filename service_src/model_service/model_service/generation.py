@@ -1,36 +1,16 @@
-"""From a plan to its events: the cache, then the engine."""
+"""From requests for tokens to a plan: its choices, and the key of its answer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
-from model_service import metrics
-from model_service.answers import Answer, Header, new_header
-from model_service.engine import Engine, Finished, GenerationRequest, InvalidRequestError, Priority, Sampling
-from model_service.merge import Batch, batches
-from model_service.response_cache import CacheUnavailableError, ResponseCache, cache_key
+from model_service.answers import new_header
+from model_service.engine import Engine, GenerationRequest, InvalidRequestError, Priority, Sampling
+from model_service.reply import Plan, Reply
+from model_service.response_cache import ResponseCache, cache_key
 from model_service.schemas.common import MAX_SEED, GenerationFields
-
-CacheStatus = Literal["hit", "miss", "bypass"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to compute, a request for each choice, and under which key the answer is kept; None if it is not to be.
-
-    ``n`` choices in a row are of one prompt. ``prompt_field`` and ``grammar_field`` are the fields that the prompt
-    and the grammar are made of, which errors name.
-    """
-
-    header: Header
-    requests: tuple[GenerationRequest, ...]
-    n: int
-    key: str | None
-    prompt_field: str
-    grammar_field: str
+from model_service.single_flight import Flights
 
 
 class Generator:
@@ -39,6 +19,7 @@ class Generator:
     def __init__(self, engine: Engine, cache: ResponseCache | None, model_name: str) -> None:
         self.engine = engine
         self._cache = cache
+        self._flights = None if cache is None else Flights(cache)
         self._model_name = model_name
 
     async def plan(
@@ -71,48 +52,8 @@ class Generator:
         except InvalidRequestError as error:
             raise InvalidRequestError(field, f"{field}: {error}") from error
 
-    async def look_up(self, plan: Plan) -> tuple[Plan, Answer | None, CacheStatus]:
-        """The kept answer, if any, and the plan without its key if the cache can't be used."""
-        if self._cache is None or plan.key is None:
-            metrics.CACHE.labels(self._model_name, "bypass").inc()
-            return plan, None, "bypass"
-        try:
-            answer = await self._cache.get(plan.key)
-        except CacheUnavailableError:
-            metrics.CACHE.labels(self._model_name, "error").inc()
-            return replace(plan, key=None), None, "bypass"
-        status: CacheStatus = "miss" if answer is None else "hit"
-        metrics.CACHE.labels(self._model_name, status).inc()
-        return plan, answer, status
-
-    async def events(self, plan: Plan, pause_seconds: float | None = None) -> AsyncGenerator[Batch, None]:
-        """All events of all choices, in batches of those that are there; keeps them if the plan says so."""
-        sources = [metrics.measured(self.engine.submit(request), self._model_name) for request in plan.requests]
-        kept: Batch | None = [] if plan.key is not None else None
-        left = len(sources)
-        async with aclosing(batches(sources, pause_seconds)) as all_batches:
-            async for batch in all_batches:
-                if kept is not None:
-                    kept += batch
-                    left -= sum(isinstance(event, Finished) for _, event in batch)
-                    if left == 0:
-                        # Before the client has the end: whoever asks the same then finds it.
-                        await self._keep(plan, kept)
-                        kept = None
-                yield batch
-
-    async def complete(self, plan: Plan) -> Answer:
-        """The whole answer."""
-        events: Batch = []
-        async with aclosing(self.events(plan)) as all_batches:
-            async for batch in all_batches:
-                events += batch
-        return Answer(header=plan.header, n=plan.n, events=events)
-
-    async def _keep(self, plan: Plan, events: Batch) -> None:
-        assert self._cache is not None
-        assert plan.key is not None
-        await self._cache.put(plan.key, Answer(header=plan.header, n=plan.n, events=events))
+    def reply(self, plan: Plan) -> Reply:
+        return Reply(plan, self.engine, self._cache, self._flights, self._model_name)
 
     def _key(self, kind: str, choices: tuple[GenerationRequest, ...], made_of: str) -> str:
         facts = self.engine.facts

@@ -16,50 +16,39 @@ async def batches(
     sources: Sequence[AsyncGenerator[Event, None]], pause_seconds: float | None = None
 ) -> AsyncGenerator[Batch, None]:
     """All events of all sources; the first error of any of them ends it. Closing it closes all sources at once."""
-    merge = _Merge(len(sources), pause_seconds)
-    pumps = [asyncio.ensure_future(merge.pump(index, source)) for index, source in enumerate(sources)]
+    merge = Merge(sources, pause_seconds)
     try:
-        while True:
-            batch = await merge.next()
-            if batch is None:
-                return
+        while (batch := await merge.next()) is not None:
             yield batch
     finally:
-        merge.close()
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.wait(pumps)
+        await merge.close()
 
 
-class _Merge:
-    """A task for each source puts its events here, and one reader takes all that are there: no task per token."""
+class Merge:
+    """A task for each source puts its events here, and one reader takes all that are there: no task per token.
 
-    def __init__(self, running: int, pause_seconds: float | None) -> None:
+    It goes on whether it is read or not, until it is closed. ``record`` gets all events, read or not.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[AsyncGenerator[Event, None]],
+        pause_seconds: float | None = None,
+        record: Batch | None = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._running = running
+        self._running = len(sources)
         self._ready: Batch = []
+        self._record = record
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._pause_seconds = pause_seconds
         self._quiet_since = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         if pause_seconds is not None:
             self._timer = self._loop.call_later(pause_seconds, self._tick)
-
-    async def pump(self, index: int, source: AsyncGenerator[Event, None]) -> None:
-        ready = self._ready
-        try:
-            async with aclosing(source):
-                async for event in source:
-                    ready = self._ready
-                    ready.append((index, event))
-                    if self._waiter is not None:
-                        self._wake()
-        except Exception as error:
-            self._failure = self._failure or error
-        finally:
-            self._running -= 1
-            self._wake()
+        self._pumps = [asyncio.ensure_future(self._pump(index, source)) for index, source in enumerate(sources)]
 
     async def next(self) -> Batch | None:
         """What is ready as soon as something is, empty for a pause, None at the end; raises what a source raised."""
@@ -75,9 +64,37 @@ class _Merge:
             raise self._failure
         return [] if self._running else None
 
-    def close(self) -> None:
+    async def ended(self) -> None:
+        """Waits until all sources have ended, or one has failed; raises what it raised."""
+        await asyncio.wait({self._ended})
+        if self._failure is not None:
+            raise self._failure
+
+    async def close(self) -> None:
+        """Closes all sources; what they gave before can still be read."""
         if self._timer is not None:
             self._timer.cancel()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.wait(self._pumps)
+
+    async def _pump(self, index: int, source: AsyncGenerator[Event, None]) -> None:
+        record = self._record
+        try:
+            async with aclosing(source):
+                async for event in source:
+                    self._ready.append((index, event))
+                    if record is not None:
+                        record.append((index, event))
+                    if self._waiter is not None:
+                        self._wake()
+        except Exception as error:
+            self._failure = self._failure or error
+        finally:
+            self._running -= 1
+            if (self._failure is not None or not self._running) and not self._ended.done():
+                self._ended.set_result(None)
+            self._wake()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

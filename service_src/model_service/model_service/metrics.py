@@ -42,7 +42,7 @@ CACHED_TOKENS = Counter(
 GENERATION_TOKENS = Counter("llm_generation_tokens_total", "Generated tokens", _BY_MODEL)
 SUCCESS = Counter("llm_request_success_total", "Requests that finished", [*_BY_MODEL, "finished_reason"])
 REJECTED = Counter("llm_requests_rejected_total", "Requests refused before they got a slot", [*_BY_MODEL, "reason"])
-CACHE = Counter("llm_response_cache_total", "Lookups of the response cache", [*_BY_MODEL, "result"])
+CACHE = Counter("llm_response_cache_total", "Where answers came from", [*_BY_MODEL, "result"])
 TTFT = Histogram("llm_time_to_first_token_seconds", "From arrival to the first token", _BY_MODEL, buckets=_TTFT_BUCKETS)
 INTER_TOKEN = Histogram(
     "llm_inter_token_latency_seconds", "Between tokens of a request", _BY_MODEL, buckets=_PER_TOKEN_BUCKETS
@@ -83,7 +83,7 @@ class EngineCollector(Collector):
             SUCCESS.labels(model, reason)
         for reason in ("queue_full", "queue_timeout", "context_length_exceeded"):
             REJECTED.labels(model, reason)
-        for result in ("hit", "miss", "bypass", "error"):
+        for result in ("hit", "coalesced", "miss", "bypass", "error"):
             CACHE.labels(model, result)
 
     def collect(self) -> Iterator[Metric]:

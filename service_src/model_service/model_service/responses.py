@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from model_service.engine import InvalidRequestError
-from model_service.generation import Plan, priority_of
+from model_service.generation import priority_of
+from model_service.reply import Plan
 from model_service.responses_form import ResponseOptions
 from model_service.schemas.chat import (
     CalledFunction,

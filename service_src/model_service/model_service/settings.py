@@ -111,6 +111,11 @@ class ModelSettings(ServiceSettings):
     cache_url: HttpUrl | None = Field(default=None, description="cache-service; without it nothing is cached")
     cache_ttl_seconds: int = Field(default=3600, ge=1)
     cache_timeout_seconds: float = Field(default=0.05, gt=0, description="A slower cache counts as absent")
+    cache_wait_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        description="How long a request waits at most while its answer is computed for another, before it is computed",
+    )
     api_keys: SecretStr = Field(default=SecretStr(""), description="By newline or comma; empty: open to all")
 
     @model_validator(mode="before")

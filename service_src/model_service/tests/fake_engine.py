@@ -119,7 +119,12 @@ def _logprobs(piece: str, top: int | None) -> Logprobs | None:
     return Logprobs(TokenLogprob(7, piece.encode(), -0.5), tuple(others))
 
 
-def app_of(engine: FakeEngine, cache: ResponseCache | None = None, keep_alive_seconds: float = 10.0) -> FastAPI:
+def app_of(
+    engine: FakeEngine,
+    cache: ResponseCache | None = None,
+    keep_alive_seconds: float = 10.0,
+    api_keys: Sequence[str] = (),
+) -> FastAPI:
     """The service's application, serving this engine as MODEL."""
 
     @asynccontextmanager
@@ -127,7 +132,7 @@ def app_of(engine: FakeEngine, cache: ResponseCache | None = None, keep_alive_se
         async with TemplateRenderer() as renderer:
             served = Models()
             served.add(Entry(ModelCard(id=MODEL, created=0), engine, Chat(engine, cache, MODEL, renderer)))
-            yield {"models": served, "api_keys": ApiKeys(()), "keep_alive_seconds": keep_alive_seconds}
+            yield {"models": served, "api_keys": ApiKeys(api_keys), "keep_alive_seconds": keep_alive_seconds}
 
     routers = [models.router, chat.router, completions.router, responses.router, tokens.router]
     return create_app(service="fake", version="0", max_body_bytes=1 << 20, routers=routers, lifespan=lifespan)

@@ -15,9 +15,10 @@ from model_service import sse
 from model_service.answers import Answer, Header
 from model_service.engine import EngineError, Finished
 from model_service.errors import to_api_error
-from model_service.generation import Generator, Plan
+from model_service.generation import Generator
 from model_service.merge import Batch
 from model_service.parameters import first_unsupported
+from model_service.reply import Plan, Reply
 from service_kit.errors import ApiError, error_body
 
 log = logging.getLogger(__name__)
@@ -50,64 +51,69 @@ async def answer(
     stream: Callable[[Header], sse.StreamForm] | None,
 ) -> Response:
     """The plan's answer as ``whole`` makes it, or as ``stream`` does, if given."""
+    reply = generator.reply(plan)
     try:
-        plan, kept, status = await generator.look_up(plan)
-        headers = {"X-Cache": str(status)}
         if stream is not None:
-            header = plan.header if kept is None else kept.header
-            batches = generator.events(plan, request.state.keep_alive_seconds) if kept is None else _replay(kept)
-            return await _stream(request, _Encoder(stream(header), plan), batches, headers)
-        if kept is None:
-            kept = await unless_gone(request, generator.complete(plan))
-        return JSONResponse(whole(kept), headers=headers)
+            return await _stream(request, reply, _Encoder(stream, reply))
+        answer = await unless_gone(request, reply.whole())
+        return JSONResponse(whole(answer), headers=_cache_header(reply))
     except EngineError as error:
         raise to_api_error(error, plan.prompt_field, plan.grammar_field) from error
     except ClientGoneError:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _replay(kept: Answer) -> AsyncGenerator[Batch, None]:
-    yield kept.events
+def _cache_header(reply: Reply) -> dict[str, str]:
+    return {"X-Cache": reply.status}
 
 
 class _Encoder:
     """A stream's bytes: what a batch of events makes, and what follows once all choices have ended."""
 
-    def __init__(self, form: sse.StreamForm, plan: Plan) -> None:
-        self._form = form
-        self._plan = plan
+    def __init__(self, make_form: Callable[[Header], sse.StreamForm], reply: Reply) -> None:
+        self._make_form = make_form
+        self._form: sse.StreamForm | None = None
+        self._reply = reply
+        self._plan = reply.plan
         self._ends: dict[int, Finished] = {}
 
     def encode(self, batch: Batch) -> bytes:
         if not batch:
             return sse.KEEP_ALIVE
-        encoded = self._form.encode(batch)
+        form = self._made_form()
+        encoded = form.encode(batch)
         for index, event in batch:
             if isinstance(event, Finished):
                 self._ends[index] = event
         if len(self._ends) < len(self._plan.requests):
             return encoded
-        return encoded + self._form.end([self._ends[index] for index in sorted(self._ends)])
+        return encoded + form.end([self._ends[index] for index in sorted(self._ends)])
 
     def error(self, error: Exception) -> bytes:
         if isinstance(error, EngineError):
             error = to_api_error(error, self._plan.prompt_field, self._plan.grammar_field)
         if not isinstance(error, ApiError):
             error = ApiError(500, "Internal error; the service's log has the details")
-        return self._form.error(error_body(error.status, str(error), error.param, error.code).model_dump())
+        body = error_body(error.status, str(error), error.param, error.code)
+        return self._made_form().error(body.model_dump())
+
+    def _made_form(self) -> sse.StreamForm:
+        """Made once there are events: until then it isn't known whose answer it is."""
+        if self._form is None:
+            self._form = self._make_form(self._reply.header)
+        return self._form
 
 
-async def _stream(
-    request: Request, encoder: _Encoder, batches: AsyncGenerator[Batch, None], headers: dict[str, str]
-) -> Response:
+async def _stream(request: Request, reply: Reply, encoder: _Encoder) -> Response:
     """Waits for the first events or pause before it answers, so that an early error has its own status."""
+    batches = reply.batches(request.state.keep_alive_seconds)
     try:
         first = await unless_gone(request, anext(batches))
     except BaseException:
         await batches.aclose()
         raise
-    content = _encoded(encoder, first, batches)
-    return StreamingResponse(content, media_type="text/event-stream", headers=headers | _STREAM_HEADERS)
+    headers = _cache_header(reply) | _STREAM_HEADERS
+    return StreamingResponse(_encoded(encoder, first, batches), media_type="text/event-stream", headers=headers)
 
 
 async def _encoded(
