@@ -53,6 +53,10 @@ options:
     description: The text that replaces the model's own chat template, if there is one.
     type: str
     default: ""
+  kv_tokens:
+    description: Tokens of all requests together; 0 for O(slots) times O(context).
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -86,6 +90,7 @@ def served_model(
     slots: int,
     models_dir: str,
     chat_template: str = "",
+    kv_tokens: int = 0,
 ) -> dict[str, Any]:
     makes_int8 = not quantized.get("skipped", False)
     path = quantized.get("path") if makes_int8 else downloaded.get("path")
@@ -119,7 +124,9 @@ def served_model(
     return {
         "entry": entry,
         "path": path,
-        "memory_bytes": _memory_bytes(known, makes_int8, source_bytes),
+        "memory_bytes": _memory_bytes(
+            known, makes_int8, source_bytes, kv_tokens / (context * slots) if kv_tokens else 1
+        ),
         "disk_bytes": source_bytes * (fetches * (1 + from_wheel) + makes * (2 if model.get("allow_requantize") else 1)),
         "changes": _is_to_change(downloaded) or (makes_int8 and _is_to_change(quantized)),
     }
@@ -133,14 +140,14 @@ def _is_to_change(result: Mapping[str, Any]) -> bool:
     return bool(result["diff"]["before"] != result["diff"]["after"])
 
 
-def _memory_bytes(info: Optional[Mapping[str, Any]], makes_int8: bool, source_bytes: int) -> int:
+def _memory_bytes(info: Optional[Mapping[str, Any]], makes_int8: bool, source_bytes: int, kv_share: float) -> int:
     if info is None:
         return int(source_bytes * (_LEAST_INT8_SHARE if makes_int8 else 1) * _LOADED)
     memory = info["memory"]
     weights = memory["weights"]
     if makes_int8 and not info["is_int8"]:
         weights = info["parameters"] * _INT8_BYTES
-    return int(weights * _LOADED + (memory["kv"] or 0) + (memory["compute"] or 0))
+    return int(weights * _LOADED + (memory["kv"] or 0) * kv_share + (memory["compute"] or 0))
 
 
 class FilterModule:

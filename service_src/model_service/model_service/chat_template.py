@@ -182,5 +182,7 @@ async def _receive(worker: Worker, limit: int) -> tuple[bytes, str]:
 
 
 def _kill(worker: Worker) -> None:
+    if worker.stdin is not None:
+        worker.stdin.close()
     if worker.returncode is None:
         worker.kill()

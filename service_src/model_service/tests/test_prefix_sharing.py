@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy
 import pytest
+from scheduling import STORE_BYTES, Bench, assert_same_save_ties, words
 
 from model_service.engine import Finished, Sampling, Started
 from model_service.llama.bindings import llama
 from model_service.llama.model import Model
 from model_service.llama.prefix_store import BLOCK_TOKENS
 from model_service.llama.sequence import Sequence
-from scheduling import STORE_BYTES, Bench, words
 
 USERS = 16
 LONG, SHORT = 600, 160
@@ -63,27 +63,6 @@ def test_a_prefix_shared_by_requests_that_arrive_together_is_computed_once_and_c
         assert bench.scheduler.counters.prompt_tokens == sum(len(prompt) for prompt in prompts[:4])
         for one, other in zip(alone, users, strict=False):
             assert_same_save_ties(bench, one.tokens, other.tokens)
-
-
-def assert_same_save_ties(bench: Bench, one: list[int], other: list[int]) -> None:
-    """Batches of other sizes change the last bits of the logits: where two are that close, either may be chosen."""
-    if one == other:
-        return
-    at = next(at for at, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
-    logits = logits_after(bench, one[:at])
-    assert abs(logits[one[at]] - logits[other[at]]) < 0.15
-    assert min(logits[one[at]], logits[other[at]]) >= numpy.sort(logits)[-2] - 0.15
-
-
-def logits_after(bench: Bench, tokens: list[int]) -> numpy.ndarray:
-    context, step = bench.context, bench.size.step_tokens
-    for start in range(0, len(tokens), step):
-        context.clear_batch()
-        index = context.add(0, start, tokens[start : start + step], wants_logits=True)
-        assert context.decode() == 0
-    logits = context.logits(index).copy()
-    context.clear_slot(0)
-    return logits
 
 
 @pytest.mark.parametrize("computed", [0, 70, SHORT], ids=["before", "during", "after"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from scheduling import Bench, words
 
 from model_service.engine import Finished, GenerationFailedError, InvalidRequestError, Sampling
 from model_service.llama.context import ABORTED
 from model_service.llama.model import Model
 from model_service.llama.prefix_store import BLOCK_TOKENS
 from model_service.llama.sampler import check_grammar
-from scheduling import Bench, words
 
 PROMPTS = ("One, two,", "A, B, C,", "Monday, Tuesday,")
 POISON = "poison"
@@ -304,3 +304,21 @@ def test_a_grammar_that_turns_out_bad_takes_no_slot(model: Model) -> None:
         assert bench.ends(bad) == [InvalidRequestError]
         assert bench.ends(good) == [Finished]
         bench.assert_empty()
+
+
+def test_the_streams_of_one_adapter_get_on_beside_prompts_of_the_same_and_streams_of_another(model: Model) -> None:
+    """The adapters are played: what is computed with them doesn't matter here."""
+    with Bench(model, step_tokens=8, kv_tokens=1024, store_bytes=0) as bench:
+        bench.context.use_adapter = lambda name: None  # type: ignore[method-assign]
+        sampling = Sampling(temperature=0, ignore_eos=True)
+        streams = [bench.sequence("One, two,", 200, sampling=sampling) for _ in range(2)]
+        long = bench.sequence(words(200))
+        for adapted in (streams[1], long):
+            object.__setattr__(adapted.request, "adapter", "poet")
+        bench.add(*streams)
+        bench.run_until(lambda: all(each.generated > 3 for each in streams))
+        bench.add(long)
+        before = [each.generated for each in streams]
+        bench.run_until(lambda: long.generated > 0)
+        got = [each.generated - start for each, start in zip(streams, before, strict=True)]
+        assert min(got) >= max(got) / 4 > 2

@@ -27,14 +27,14 @@ from typing import Any
 
 import docker
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import NETWORK_CHUNK_BYTES
 from ansible_collections.llm.orchestrator.plugins.module_utils._gguf_split import model_name
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_body import READ_BYTES
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_store import model_digest
 from ansible_collections.llm.orchestrator.plugins.module_utils._quantizer import JOB_LABEL
 from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import (
     FaultServer,
     Handler,
-    asked_start,
+    asked_range,
 )
 from ansible_collections.llm.orchestrator.tests.integration.models.module_runs import (
     COLLECTIONS_ROOT,
@@ -142,7 +142,7 @@ class PacedServer:
         server.otherwise = self._serve
 
     def _serve(self, handler: Handler) -> None:
-        content, start = handler.content, asked_start(handler)
+        content, (start, _end) = handler.content, asked_range(handler) or (0, 0)
         answer = Answer(start, start)
         self.answers.append(answer)
         content_range = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
@@ -209,8 +209,8 @@ def test_a_download_that_is_killed_at_any_moment_goes_on_where_it_was(
         stage, kept = on_disk(store, model_file)
         stages[stage] += 1
         if stage == "growing" and read is not None:
-            # It reads a chunk at a time, through a buffer.
-            assert read - kept <= NETWORK_CHUNK_BYTES + io.DEFAULT_BUFFER_SIZE
+            # It takes at most so much at a time, through a buffer, and writes it at once.
+            assert read - kept <= READ_BYTES + io.DEFAULT_BUFFER_SIZE
         if stage == "visible":
             assert "failed" not in store.run("model_download", **options)
             assert store.leftovers() == []

@@ -33,7 +33,7 @@ from model_service.llama.context import Context, ContextSize
 from model_service.llama.embedder import Embedder, EmbeddingJob
 from model_service.llama.model import Adapter, Model, ModelError, digest_of
 from model_service.llama.native_log import NativeLog
-from model_service.llama.sampler import check_grammar
+from model_service.llama.sampler import check_grammar, check_logit_bias
 from model_service.llama.scheduler import Limits, Scheduler
 from model_service.llama.sequence import Sequence, Tokens
 
@@ -133,9 +133,10 @@ class LlamaEngine:
             prompt = await self._tokens_of(request.prompt, context)
             if not len(prompt):
                 raise InvalidRequestError("prompt", "The prompt is empty: it has no tokens to go on from")
+            _ = self.facts
+            assert self._model is not None
+            check_logit_bias(request.sampling, self._model)
             if request.sampling.grammar is not None:
-                _ = self.facts
-                assert self._model is not None
                 await self._loop.run_in_executor(self._tokenizers, check_grammar, request.sampling, self._model)
             room = context - len(prompt)
             max_tokens = room if request.max_tokens is None else min(room, request.max_tokens)
@@ -166,6 +167,8 @@ class LlamaEngine:
         self._embedding += 1
         try:
             tokens = [(await self._tokens_of(each, context)).tolist() for each in inputs]
+            if not all(tokens) or not tokens:
+                raise InvalidRequestError("input", "An input is empty: it has no tokens to make a vector of")
             job = EmbeddingJob(tokens, self._loop.create_future())
             embedder = self._embedder
             assert embedder is not None
@@ -173,7 +176,8 @@ class LlamaEngine:
             try:
                 return await job.done
             finally:
-                self._post(lambda _: embedder.cancel(job))
+                with suppress(NotReadyError):
+                    self._post(lambda _: embedder.cancel(job))
         finally:
             self._embedding -= 1
 

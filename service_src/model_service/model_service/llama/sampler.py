@@ -22,6 +22,8 @@ _NO_REPEAT_PENALTY = 1.0
 _MIN_KEEP = 1
 # Of CPU time for one token; where a grammar is ambiguous, each one can take a multiple of the one before.
 _LONGEST_GRAMMAR_SECONDS = 0.5
+# Of so many a grammar is asked before it is asked of all, which takes milliseconds.
+_LIKELIEST = 256
 _TOKEN_DATA = numpy.dtype([("id", numpy.int32), ("logit", numpy.float32), ("p", numpy.float32)])
 
 Logits = NDArray[numpy.float32]
@@ -58,6 +60,18 @@ class Candidates:
         self._apply(grammar, 1)
         return bool(self._all["logit"][0] == 1.0)
 
+    def best_allowed(self, grammar: Any, logits: Logits) -> int | None:
+        """The likeliest token that the grammar allows, None if it allows none of the likeliest ones."""
+        count = min(_LIKELIEST, len(logits))
+        likeliest = numpy.argpartition(logits, -count)[-count:]
+        ids = likeliest[numpy.argsort(-logits[likeliest], kind="stable")]
+        self._all["id"][:count] = ids
+        self._all["logit"][:count] = logits[ids]
+        self._apply(grammar, count)
+        allowed = self._all["logit"][:count] > -numpy.inf
+        first = int(allowed.argmax())
+        return int(ids[first]) if allowed[first] else None
+
     def _apply(self, sampler: Any, size: int) -> None:
         self._array.data = self._room
         self._array.size = size
@@ -69,7 +83,7 @@ class Candidates:
 class Sampler:
     """The state of one request's sampling; ``close`` frees it. One thread only.
 
-    A grammar is asked about the chosen token first; only if it forbids that one, about all.
+    A grammar is asked about the chosen token first; only if it forbids that one, about others.
     """
 
     def __init__(self, sampling: Sampling, model: Model, context: int, candidates: Candidates) -> None:
@@ -105,7 +119,8 @@ class Sampler:
     def _follow_grammar(self, logits: Logits, token: int) -> int:
         started = time.thread_time()
         if not self._candidates.allows(self._grammar, token):
-            token = self._candidates.choose(self._chain, logits, self._grammar)
+            best = self._candidates.best_allowed(self._grammar, logits) if self._is_argmax else None
+            token = self._candidates.choose(self._chain, logits, self._grammar) if best is None else best
         llama.llama_sampler_accept(self._grammar, token)
         if time.thread_time() - started > _LONGEST_GRAMMAR_SECONDS:
             raise SamplingError("the grammar takes too long")
@@ -115,6 +130,14 @@ class Sampler:
         llama.llama_sampler_free(self._chain)
         if self._grammar is not None:
             llama.llama_sampler_free(self._grammar)
+
+
+def check_logit_bias(sampling: Sampling, model: Model) -> None:
+    """Raises InvalidRequestError for tokens that the model doesn't have."""
+    unknown = [token for token, _ in sampling.logit_bias if not 0 <= token < model.vocab_size]
+    if unknown:
+        message = f"There is no token {unknown[0]}; this model has {model.vocab_size}"
+        raise InvalidRequestError("logit_bias", message)
 
 
 def check_grammar(sampling: Sampling, model: Model) -> None:

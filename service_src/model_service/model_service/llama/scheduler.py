@@ -66,7 +66,7 @@ class Scheduler:
         self._store = PrefixStore(limits.prefix_store_bytes if model.shares_prefixes else 0)
         self._pace = Pace(size.step_tokens)
         self._adapter: str | None = None
-        self._is_turn_of_decoding = True
+        self._decoded_last: set[str | None] = set()  # adapters, each of which has turns of its own
         self._was_aborted = False
         self.prefilling: tuple[Sequence, ...] = ()  # of the step that runs; read by the event loop
         self.outbox: list[tuple[Sequence, Event | EngineError]] = []
@@ -217,17 +217,17 @@ class Scheduler:
             youngest = self._pause_youngest()
             ready = [each for each in ready if each is not youngest and not each.waits_for_prefix]
             decoding = [each for each in ready if each.is_decoding]
-        if not (decoding and self._is_turn_of_decoding):
+        if not decoding or self._adapter in self._decoded_last:
             prefilling = [each for each in ready if not each.is_decoding]
             room = min(self._size.step_tokens, self._free_cells - len(decoding))
-            self._is_turn_of_decoding = True
+            self._decoded_last.discard(self._adapter)
             parts = self._prompt_parts(prefilling, len(decoding), room)
             if parts:
                 return parts
         if not decoding and len(self._running) > 1:
             self._pause_youngest()  # no cell is free for any of them
             return self._next_parts()
-        self._is_turn_of_decoding = False
+        self._decoded_last.add(self._adapter)
         return [Part(each, 1) for each in sorted(decoding, key=lambda each: each.slot)]
 
     def _prompt_parts(self, prefilling: list[Sequence], decoding: int, room: int) -> list[Part]:

@@ -112,3 +112,9 @@ def test_its_template_and_its_adapters_are_told_where_the_container_has_them() -
         {"name": "plain", "path": "/models/plain.gguf", "scale": 1.0},
     ]
     assert "adapters" not in served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB))["entry"]
+
+
+def test_fewer_tokens_of_all_requests_together_take_less_memory() -> None:
+    whole = served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB))["memory_bytes"]
+    half = served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB), kv_tokens=512)
+    assert whole - half["memory_bytes"] == info(MIB)["memory"]["kv"] // 2
