@@ -53,6 +53,10 @@ def test_the_answers_length_is_limited_under_both_names(api: httpx.Client, fake:
     assert asked(api, fake, **{"max_tokens": None, field: 3}).max_tokens == 3
 
 
+def test_no_likeliest_tokens_are_nothing_to_ask_for(api: httpx.Client, fake: FakeEngine) -> None:
+    assert asked(api, fake, top_logprobs=0).top_logprobs is None
+
+
 def test_biases_are_by_token(api: httpx.Client, fake: FakeEngine) -> None:
     assert asked(api, fake, logit_bias={"12": -100, "3": 1.5}).sampling.logit_bias == ((3, 1.5), (12, -100.0))
 
@@ -189,6 +193,7 @@ def test_a_developers_message_is_a_systems_for_a_template_that_does_not_know_it(
         ({"logit_bias": {"a": 1}}, "logit_bias.a.[key]"),
         ({"logit_bias": {"1000": 1}}, "logit_bias"),
         ({"top_logprobs": 1}, "top_logprobs"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"service_tier": "scale"}, "service_tier"),
         ({"max_tokens": 5, "max_completion_tokens": 5}, "max_completion_tokens"),

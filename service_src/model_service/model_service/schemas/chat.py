@@ -195,7 +195,7 @@ class ChatRequest(GenerationFields):
     @field_validator("top_logprobs")
     @classmethod
     def _needs_logprobs(cls, count: int | None, given: ValidationInfo) -> int | None:
-        if count is not None and not given.data.get("logprobs"):
+        if count and not given.data.get("logprobs"):
             raise ValueError("it needs logprobs to be true")
         return count
 

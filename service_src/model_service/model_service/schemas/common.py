@@ -57,10 +57,12 @@ def join_parts(content: Any, kinds: Sequence[str]) -> Any:
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in kinds or not isinstance(part.get("text"), str):
+        if kind not in kinds:
             message = "only parts of type {kinds} are supported, got {kind}"
             known = " and ".join(map(repr, kinds))
             raise PydanticCustomError("unsupported_part", message, {"kinds": known, "kind": repr(kind)[:40]})
+        if not isinstance(part.get("text"), str):
+            raise PydanticCustomError("part_without_text", "a part of type {kind} needs its text", {"kind": repr(kind)})
         texts.append(part["text"])
     return "\n".join(texts)
 
@@ -106,7 +108,9 @@ class GenerationFields(BaseModel):
     min_p: float | None = Field(default=None, ge=0, le=1)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    logit_bias: dict[TokenId, Bias] | None = Field(default=None, max_length=MAX_BIASES)
+    logit_bias: dict[TokenId, Bias] | None = Field(
+        default=None, max_length=MAX_BIASES, json_schema_extra={"propertyNames": {"pattern": r"^[0-9]{1,10}$"}}
+    )
     seed: int | None = Field(default=None, ge=-MAX_SEED, lt=MAX_SEED, description="Choice i of n takes seed + i")
     stop: Stops = []
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
