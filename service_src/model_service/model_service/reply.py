@@ -13,7 +13,7 @@ from model_service import metrics
 from model_service.answers import Answer, Header
 from model_service.engine import Engine, Finished, GenerationRequest
 from model_service.merge import Batch, Merge
-from model_service.response_cache import CacheUnavailableError, ResponseCache
+from model_service.response_cache import ResponseCache
 from model_service.single_flight import Flights, Work
 
 CacheStatus = Literal["hit", "miss", "bypass"]
@@ -54,7 +54,12 @@ class Reply:
 
     async def batches(self, pause_seconds: float | None = None) -> AsyncGenerator[Batch, None]:
         """All events of all choices, in batches of those that are there; an empty one for each pause without any."""
-        async with aclosing(await self._source(pause_seconds)) as source:
+        if self._cache is None or self._flights is None or self.plan.key is None:
+            self._is("bypass")
+            source = self._computed(None, pause_seconds)
+        else:
+            source = self._shared(self.plan.key, self._cache.wait_seconds, self._flights, pause_seconds)
+        async with aclosing(source):
             async for batch in source:
                 yield batch
 
@@ -66,24 +71,8 @@ class Reply:
                 events += batch
         return Answer(header=self.header, n=self.plan.n, events=events)
 
-    async def _source(self, pause_seconds: float | None) -> AsyncGenerator[Batch, None]:
-        key = self.plan.key
-        if self._cache is None or self._flights is None or key is None:
-            self._is("bypass")
-            return self._computed(None, pause_seconds)
-        until = self._cache.deadline()
-        if self._flights.find(key, self._priority) is None:
-            try:
-                kept = await self._cache.get(key)
-            except CacheUnavailableError:
-                self._is("error")
-                return self._computed(None, pause_seconds)
-            if kept is not None:
-                return self._replay(kept, "hit")
-        return self._shared(key, self._cache, self._flights, until, pause_seconds)
-
     async def _shared(
-        self, key: str, cache: ResponseCache, flights: Flights, until: float, pause_seconds: float | None
+        self, key: str, wait_seconds: float, flights: Flights, pause_seconds: float | None
     ) -> AsyncGenerator[Batch, None]:
         """The events as they are computed, to the first who asks; to those who come meanwhile all at once at the end.
 
@@ -92,7 +81,7 @@ class Reply:
         flight = flights.find(key, self._priority)
         is_first = flight is None
         if flight is None:
-            flight = flights.begin(Work(key, self._priority, partial(self._start, pause_seconds), self._answer), until)
+            flight = flights.begin(Work(key, self._priority, partial(self._start, pause_seconds), self._answer))
         flight.join()
         try:
             self.status = "hit"
@@ -107,7 +96,7 @@ class Reply:
                             yield batch
                     return
             loop = asyncio.get_running_loop()
-            give_up = loop.time() + cache.wait_seconds
+            give_up = loop.time() + wait_seconds
             while (left := give_up - loop.time()) > 0:
                 if await _is_done(flight.outcome, left if pause_seconds is None else min(left, pause_seconds)):
                     break
@@ -115,17 +104,16 @@ class Reply:
             answer = flight.outcome.result() if flight.outcome.done() else None
         finally:
             await flight.leave()
-        if answer is None:
-            self._is("miss")
-        source = self._computed(key, pause_seconds) if answer is None else self._replay(answer, "coalesced")
+        if answer is not None:
+            self.header = answer.header
+            self._is("hit" if flight.was_kept else "coalesced")
+            yield answer.events
+            return
+        self._is("miss" if flight.has_cache else "error")
+        source = self._computed(key if flight.has_cache else None, pause_seconds)
         async with aclosing(source):
             async for batch in source:
                 yield batch
-
-    async def _replay(self, answer: Answer, how: Literal["hit", "coalesced"]) -> AsyncGenerator[Batch, None]:
-        self.header = answer.header
-        self._is(how)
-        yield answer.events
 
     async def _computed(self, key: str | None, pause_seconds: float | None) -> AsyncGenerator[Batch, None]:
         """Computed for this one alone, and kept under the key, if there is one."""

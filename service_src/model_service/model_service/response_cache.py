@@ -92,10 +92,10 @@ class ResponseCache:
         reason = f"lease: answered {response.status_code}"
         raise CacheUnavailableError(reason) if response.status_code in _WITHOUT_LEASES else self._failure(reason)
 
-    async def release(self, key: str, owner: str) -> None:
+    async def release(self, key: str, owner: str, until: float) -> None:
         """Lets another replica compute. If that fails, the lease ends by itself."""
         try:
-            await self._send("DELETE", f"{key}/lease", parameters={"owner": owner})
+            await self._send("DELETE", f"{key}/lease", parameters={"owner": owner}, until=until)
         except CacheUnavailableError as error:
             log.info("lease not released", extra={"reason": str(error)})
 

@@ -1,4 +1,4 @@
-"""One computation for all that ask for the same at the same time: in this process, and by a lease across replicas."""
+"""One look-up and one computation for all that ask for the same at the same time, by a lease also across replicas."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # How long a replica that dies holds others up; it asks for more time three times as often.
 LEASE_SECONDS = 5.0
+# Nobody waits for a lease to be prolonged or released, so that may take longer than what somebody waits for.
+_PATIENCE_SECONDS = 1.0
 # How long one request waits in cache-service. A cache-service that freezes meanwhile is noticed only after that.
 _LOOK_SECONDS = 0.25
 
@@ -33,19 +35,19 @@ class Work:
 
 
 class Flight:
-    """The computation of one answer, which goes on as long as one of those that asked for it is there."""
+    """How one answer is come by, which goes on as long as one of those that asked for it is there."""
 
-    def __init__(self, cache: ResponseCache, work: Work, until: float, on_end: Callable[[], None]) -> None:
-        """``until`` bounds the first request to the cache, in the loop's time."""
+    def __init__(self, cache: ResponseCache, work: Work, on_end: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        # The computation for the one that began the flight to read; None where another replica's answer is taken.
+        # The computation for the one that began the flight to read; None where nothing is computed here.
         self.begun: asyncio.Future[Merge | None] = loop.create_future()
         # The complete answer, which is also kept by then. None if there is none: everybody computes for themselves,
         # as with no flight at all, and gets an error of their own.
         self.outcome: asyncio.Future[Answer | None] = loop.create_future()
+        self.was_kept = False  # found at the first look
+        self.has_cache = True
         self._cache = cache
         self._work = work
-        self._until = until
         self._on_end = on_end
         self._owner = uuid.uuid4().hex
         self._may_have_lease = False
@@ -67,8 +69,8 @@ class Flight:
     async def _fly(self) -> None:
         answer = None
         try:
-            answer = await self._from_another_replica()
-            if answer is None:
+            answer = await self._from_cache()
+            if answer is None and self.has_cache:
                 async with self._prolonging():
                     answer = await self._compute()
         except EngineError:
@@ -78,24 +80,36 @@ class Flight:
         finally:
             self._settle(answer)
             if self._may_have_lease:
-                await self._cache.release(self._work.key, self._owner)
+                until = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+                await self._cache.release(self._work.key, self._owner, until)
 
-    async def _from_another_replica(self) -> Answer | None:
-        """The answer that another replica computes meanwhile; None if this one is to do it."""
-        if self._work.priority == "batch":
-            return None  # it may have to wait for everyone here, and must not make anyone elsewhere wait as well
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + self._cache.wait_seconds
+    async def _from_cache(self) -> Answer | None:
+        """The answer that is kept, or is computed by another replica meanwhile; None if it is to be computed here."""
+        until = self._cache.deadline()  # for the first look and the first question for the lease together
         try:
-            state = await self._acquire(self._until)
-            while state is LeaseState.HELD and loop.time() < give_up:
-                answer = await self._cache.get(self._work.key, _LOOK_SECONDS)
-                if answer is not None:
-                    return answer
-                state = await self._acquire()
-            return await self._cache.get(self._work.key) if state is LeaseState.STORED else None
+            answer = await self._cache.get(self._work.key)
+            self.was_kept = answer is not None
+        except CacheUnavailableError:
+            self.has_cache = False
+            return None
+        if answer is not None or self._work.priority == "batch":
+            # A batch's may have to wait for everyone here, and must not make anyone elsewhere wait as well.
+            return answer
+        try:
+            return await self._from_another_replica(until)
         except CacheUnavailableError:
             return None
+
+    async def _from_another_replica(self, until: float) -> Answer | None:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._cache.wait_seconds
+        state = await self._acquire(until)
+        while state is LeaseState.HELD and loop.time() < give_up:
+            answer = await self._cache.get(self._work.key, _LOOK_SECONDS)
+            if answer is not None:
+                return answer
+            state = await self._acquire()
+        return await self._cache.get(self._work.key) if state is LeaseState.STORED else None
 
     async def _acquire(self, until: float | None = None) -> LeaseState:
         # Also where no answer comes in time, cache-service may have granted it.
@@ -118,7 +132,7 @@ class Flight:
         while self._may_have_lease:
             await asyncio.sleep(LEASE_SECONDS / 3)
             with contextlib.suppress(CacheUnavailableError):  # the lease lasts for another try
-                await self._acquire()
+                await self._acquire(asyncio.get_running_loop().time() + _PATIENCE_SECONDS)
 
     async def _compute(self) -> Answer:
         record: Batch = []
@@ -153,9 +167,9 @@ class Flights:
         flight = self._flights.get((key, "interactive"))
         return flight or self._flights.get((key, priority))
 
-    def begin(self, work: Work, until: float) -> Flight:
+    def begin(self, work: Work) -> Flight:
         place = (work.key, work.priority)
-        self._flights[place] = Flight(self._cache, work, until, lambda: self._end(place))
+        self._flights[place] = Flight(self._cache, work, lambda: self._end(place))
         return self._flights[place]
 
     def _end(self, place: tuple[str, Priority]) -> None:
