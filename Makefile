@@ -34,6 +34,9 @@ test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-
 bench-engine: .venv/run.done ## Measure model-service beside llama.cpp's and llama-cpp-python's servers; ARGS=--help says what can be chosen
 	.venv/bin/python benchmarks/engine/run.py $(ARGS)
 
+soak: .venv/test.done      ## What takes hours: mixed load on model-service for SOAK_MINUTES (60), then the long forms of its tests
+	scripts/test.sh soak
+
 lint: test-lint            ## All linters
 
-.PHONY: help up down clean build test bench-engine lint
+.PHONY: help up down clean build test bench-engine soak lint

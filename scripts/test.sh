@@ -121,6 +121,16 @@ part_e2e() { on_platform tests/e2e; }
 # The long form of what the end-to-end tests do in short.
 part_rollout() { ROLLOUTS=20 KILLS=20 on_platform -s tests/e2e/test_rollout.py; }
 
+# And of model-service's: an hour of mixed load, random disconnects, answers that have to parse.
+part_soak() {
+  local status=0
+  python benchmarks/engine/soak.py || status=$?
+  images
+  MODEL_TEST_DISCONNECTS=10000 MODEL_TEST_ANSWERS=1000 \
+    service_src/model_service/tests/run-in-image.sh -k "disconnects or structured" || status=$?
+  return "$status"
+}
+
 mkdir -p .cache
 parts=("$@")
 # What runs beside another (a+b) mostly waits for containers, or uses one core only.

@@ -23,7 +23,7 @@ from model_service.engine import (
     Started,
 )
 
-DISCONNECTS = int(os.environ.get("MODEL_TEST_DISCONNECTS", "150"))
+DISCONNECTS = int(os.environ.get("MODEL_TEST_DISCONNECTS") or "150")
 AT_ONCE = 24
 SLOTS = 4
 # Beside the KV cache and the store, which have all they'll ever have once they are full.
