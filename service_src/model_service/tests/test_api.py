@@ -46,7 +46,7 @@ def test_an_answer_has_its_usage_and_timings(http: httpx.Client) -> None:
 
 
 def test_a_stream_ends_with_usage_and_done(http: httpx.Client) -> None:
-    body = ask(max_tokens=5, stream=True, stream_options={"include_usage": True})
+    body = ask(max_tokens=5, stream=True, stream_options={"include_usage": True}, ignore_eos=True)
     response = http.post(CHAT, json=body)
     assert response.headers["content-type"].startswith("text/event-stream")
     *data, done = events(response.text)
