@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import urllib.request
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def main() -> int:
     parser.add_argument("--model-service", type=Path, default=CHECKOUT / "service_src")
     parser.add_argument("--cache", type=Path, default=CHECKOUT / ".cache/bench", help="where all is built")
     arguments = parser.parse_args()
+    # So that the servers end with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return _compare(arguments)
     except (BuildError, StartError) as error:

@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -64,6 +65,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     seconds = float(os.environ.get("SOAK_MINUTES", "60")) * 60
+    # So that the servers end with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         built = build(arguments.cache.resolve(), CHECKOUT / "service_src")
         ours = define(built, SIZES, {})[OURS]
