@@ -31,6 +31,9 @@ test: .venv/test.done      ## All parts below but the last
 test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-e2e; also two side by side, such as test-lint+unit; test-rollout is not in `make test`
 	scripts/test.sh $*
 
+bench-engine: .venv/run.done ## Measure model-service beside llama.cpp's and llama-cpp-python's servers; ARGS=--help says what can be chosen
+	.venv/bin/python benchmarks/engine/run.py $(ARGS)
+
 lint: test-lint            ## All linters
 
-.PHONY: help up down clean build test lint
+.PHONY: help up down clean build test bench-engine lint

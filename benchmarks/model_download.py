@@ -10,7 +10,8 @@
 Downloads the same model from the same server on loopback by each in turn, into each DIRECTORY (by default one on disk
 and one on tmpfs), and prints the median and spread of how long curl takes in relation to it: 1.0 is as fast as curl,
 0.5 takes twice as long. `curl, sync` writes what curl fetched to the disk and `curl, sha256sum, sync` verifies it too,
-which is what model_download does. The server reads the file from memory, on the same machine.
+which is what model_download does, over 1 or 4 connections. The server reads the file from memory, on the same machine.
+At last from a server that limits each connection.
 """
 
 from __future__ import annotations
@@ -54,28 +55,39 @@ def write_model(path: Path, nbytes: int, *, sparse: bool = False) -> None:
 
 
 class Server(http.server.BaseHTTPRequestHandler):
+    """Serves one file and its ranges; no connection gets more than `rate` bytes a second, if it isn't 0."""
+
     path_served: Path
+    rate: int
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         with open(self.path_served, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            start = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(size - start))
+            asked = self.headers.get("Range")
+            first, _, last = (asked or "bytes=0-")[6:].partition("-")
+            start, end = int(first), min(int(last) + 1, size) if last else size
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(end - start))
             self.send_header("ETag", '"one"')
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
             self.end_headers()
             self.wfile.flush()
-            self.connection.sendfile(file, start)
+            step = 1 << 18 if self.rate else end - start
+            due = time.monotonic()
+            for at in range(start, end, step):
+                self.connection.sendfile(file, at, min(step, end - at))
+                if self.rate:
+                    due = max(due, time.monotonic() - 0.1) + step / self.rate
+                    time.sleep(max(0.0, due - time.monotonic()))
 
     def log_message(self, *_: object) -> None:
         """Its answers are what is timed."""
 
 
-def serve(path: Path, port: int) -> None:
-    Server.path_served = path
+def serve(path: Path, port: int, rate: int) -> None:
+    Server.path_served, Server.rate = path, rate
     http.server.ThreadingHTTPServer(("127.0.0.1", port), Server).serve_forever()
 
 
@@ -98,14 +110,21 @@ def shell(command: str) -> Callable[[Path], None]:
     return lambda place: subprocess.run(words, check=True, cwd=place, stdout=subprocess.DEVNULL) and None
 
 
-def ways(url: str, sha256: str) -> dict[str, Callable[[Path], None]]:
+def ways(url: str, sha256: str, connections: tuple[int, ...]) -> dict[str, Callable[[Path], None]]:
     curl = f"curl --silent --fail --noproxy '*' -o model.gguf {url}"
     arguments = {"name": "bench", "source": url, "sha256": [sha256]}
+
+    def module(count: int) -> Callable[[Path], None]:
+        def run(place: Path) -> None:
+            run_module("model_download", models_dir=str(place), connections=count, **arguments)
+
+        return run
+
     return {
         "curl -o": shell(curl),
         "curl, sync": shell(f"{curl} && sync model.gguf"),
         "curl, sha256sum, sync": shell(f"{curl} && sha256sum model.gguf && sync model.gguf"),
-        "model_download": lambda place: run_module("model_download", models_dir=str(place), **arguments) and None,
+        **{f"model_download over {count}": module(count) for count in connections},
     }
 
 
@@ -122,26 +141,27 @@ def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def download(directories: list[Path], gib: float, runs: int) -> None:
+def download(directories: list[Path], gib: float, runs: int, rate: int = 0) -> None:
     memory = Path(tempfile.mkdtemp(dir="/dev/shm"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     write_model(memory / "model.gguf", int(gib * 2**30))
-    server = multiprocessing.Process(target=serve, args=(memory / "model.gguf", port), daemon=True)
+    server = multiprocessing.Process(target=serve, args=(memory / "model.gguf", port, rate), daemon=True)
     server.start()
     try:
         with open(memory / "model.gguf", "rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        every = ways(f"http://127.0.0.1:{port}/model.gguf", sha256)
+        every = ways(f"http://127.0.0.1:{port}/model.gguf", sha256, (1, 4))
+        limit = f" from a server that gives each connection {rate / 1e6:.0f} MB/s" if rate else ""
         for directory in directories:
             # The first round is for caches alone.
             rounds = [{name: timed(way, directory) for name, way in every.items()} for _ in range(runs + 1)][1:]
-            print(f"\n{gib:g} GiB into {directory}, {runs} runs; curl's time / its time, MB/s")
+            print(f"\n{gib:g} GiB into {directory}{limit}, {runs} runs; curl's time / its time, MB/s")
             for name in every:
                 ratios = [one["curl -o"] / one[name] for one in rounds]
-                rate = gib * 2**30 / 1e6 / statistics.median(one[name] for one in rounds)
-                print(f"  {name:24} {spread(ratios):24} {rate:6.0f}")
+                seconds = statistics.median(one[name] for one in rounds)
+                print(f"  {name:24} {spread(ratios):24} {gib * 2**30 / 1e6 / seconds:6.0f}")
     finally:
         server.terminate()
         server.join()
@@ -179,3 +199,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     info(chosen.runs)
     download(chosen.directories, chosen.gib, chosen.runs)
+    download(chosen.directories[:1], chosen.gib / 8, chosen.runs, rate=50_000_000)

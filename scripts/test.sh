@@ -47,6 +47,7 @@ part_lint() {
   for service in $SERVICES; do
     MYPYPATH=service_src/service_kit mypy "service_src/$service/$service"
   done
+  (cd benchmarks/engine && mypy --config-file ../../pyproject.toml ./*.py)
   yamllint --strict .
   ansible-lint --strict
   git ls-files '*.sh' .ci/run service_src/redis/redis-health | xargs shellcheck

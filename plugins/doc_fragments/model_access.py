@@ -10,6 +10,30 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
+  allow_http:
+    description: Also fetch without TLS over a network. The digest still protects the file, but not who asks
+      for what.
+    type: bool
+    default: false
+  connections:
+    description:
+      - How many ranges of a file to fetch at the same time, from 1 to 16. More than one is faster where the server
+        limits what each connection gets, and slower where the network or this host is the limit.
+      - What arrives before its turn is kept in memory, up to 8 MiB for each, and lost if the run is killed.
+      - Servers that answer no ranges, and files whose digest nobody knows, are fetched over one.
+    type: int
+    default: 1
+  rate_limit:
+    description: The most bytes to fetch in a second. Not for V(pypi://), where pip fetches.
+    type: int
+  retries:
+    description: How often a request that may still succeed is tried again while no new byte arrives.
+    type: int
+    default: 5
+  timeout:
+    description: Seconds after which a connection counts as broken, if less than 64 KiB arrived in them.
+    type: int
+    default: 60
   hf_endpoint:
     description: Address of the hub, or of a mirror. E(HF_ENDPOINT) in the task's environment gives it, too.
     type: str

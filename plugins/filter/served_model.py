@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os.path
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
@@ -48,6 +49,14 @@ options:
     description: Where models lie on the host, which the container has as C(/models).
     type: str
     required: true
+  chat_template:
+    description: The text that replaces the model's own chat template, if there is one.
+    type: str
+    default: ""
+  kv_tokens:
+    description: Tokens of all requests together; 0 for O(slots) times O(context).
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -80,6 +89,8 @@ def served_model(
     context: int,
     slots: int,
     models_dir: str,
+    chat_template: str = "",
+    kv_tokens: int = 0,
 ) -> dict[str, Any]:
     makes_int8 = not quantized.get("skipped", False)
     path = quantized.get("path") if makes_int8 else downloaded.get("path")
@@ -96,10 +107,26 @@ def served_model(
         "context": context,
         "slots": slots,
     }
+    if chat_template:
+        digest = hashlib.sha256(chat_template.encode()).hexdigest()
+        entry["chat_template_file"] = f"/models/chat_templates/{digest}.jinja"  # where the role puts it
+    if model.get("chat_template_sha256"):
+        entry["chat_template_sha256"] = model["chat_template_sha256"]
+    if model.get("adapters"):
+        entry["adapters"] = [
+            {
+                "name": adapter["name"],
+                "path": f"/models/{os.path.relpath(adapter['path'], models_dir)}",
+                "scale": adapter.get("scale", 1.0),
+            }
+            for adapter in model["adapters"]
+        ]
     return {
         "entry": entry,
         "path": path,
-        "memory_bytes": _memory_bytes(known, makes_int8, source_bytes),
+        "memory_bytes": _memory_bytes(
+            known, makes_int8, source_bytes, kv_tokens / (context * slots) if kv_tokens else 1
+        ),
         "disk_bytes": source_bytes * (fetches * (1 + from_wheel) + makes * (2 if model.get("allow_requantize") else 1)),
         "changes": _is_to_change(downloaded) or (makes_int8 and _is_to_change(quantized)),
     }
@@ -113,14 +140,14 @@ def _is_to_change(result: Mapping[str, Any]) -> bool:
     return bool(result["diff"]["before"] != result["diff"]["after"])
 
 
-def _memory_bytes(info: Optional[Mapping[str, Any]], makes_int8: bool, source_bytes: int) -> int:
+def _memory_bytes(info: Optional[Mapping[str, Any]], makes_int8: bool, source_bytes: int, kv_share: float) -> int:
     if info is None:
         return int(source_bytes * (_LEAST_INT8_SHARE if makes_int8 else 1) * _LOADED)
     memory = info["memory"]
     weights = memory["weights"]
     if makes_int8 and not info["is_int8"]:
         weights = info["parameters"] * _INT8_BYTES
-    return int(weights * _LOADED + (memory["kv"] or 0) + (memory["compute"] or 0))
+    return int(weights * _LOADED + (memory["kv"] or 0) * kv_share + (memory["compute"] or 0))
 
 
 class FilterModule:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
-import os
 import re
-import socket
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_ranges import (
+    RANGE_BYTES,
+    ChangedError,
+    Range,
+    RangedFile,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_body import received
 from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import (
     HAS_REQUESTS,
     HttpOptions,
@@ -27,6 +30,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._http_client impo
     get,
     persist,
     require_status,
+    validator,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import (
     ModelFileError,
@@ -38,12 +42,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file imp
 
 if HAS_REQUESTS:
     import requests
-    import urllib3
 
-# What a connection that breaks off may lose with an older urllib3: small, so that even one that often does gets on.
-NETWORK_CHUNK_BYTES = 64 << 10
-# What is taken at once of what has arrived.
-READ_BYTES = 128 << 10
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<total>\d+|\*)")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STRUCTURED_DIGEST = re.compile(r"(?:^|[,\s])sha-256=:?(?P<digest>[A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
@@ -59,6 +58,14 @@ class Declared:
 
 
 UNDECLARED = Declared()
+
+
+def _changed() -> TransientError:
+    return TransientError("the file has changed at its source: starting over")
+
+
+def _kept(partial: PartialFile) -> str:
+    return f", with {megabytes(partial.size)} kept for the next run"
 
 
 @dataclass(frozen=True)
@@ -105,42 +112,56 @@ class HttpFile:
                 self.name,
                 self.options,
                 progressed,
-                lambda: f", with {megabytes(partial.size)} kept for the next run",
+                lambda: _kept(partial),
                 lambda reason: report(reason, partial.size, None),
             )
 
     def _attempt(self, session: requests.Session, partial: PartialFile, report: Report) -> None:
         origin = _Origin.load(partial.path)
         headers = {}
-        validator = origin.validator if origin.name == self.name else None
-        if not validator and partial.expected is None:
+        known = origin.validator if origin.name == self.name else None
+        if not known and partial.expected is None:
             # Nothing would tell if the rest were of another version.
             partial.restart()
-        if partial.size:
-            headers["Range"] = f"bytes={partial.size}-"
-            if validator:
-                headers["If-Range"] = validator
+        # Where nobody knows the digest, bytes of several answers could be of several versions.
+        several = self.options.connections > 1 and partial.expected is not None
+        if partial.size or several:
+            headers["Range"] = f"bytes={partial.size}-{partial.size + RANGE_BYTES - 1 if several else ''}"
+        if partial.size and known:
+            headers["If-Range"] = known
         with get(session, self.location, headers, self.options)[-1] as response:
             total = self._expected_total(response, partial, origin)
             if total == partial.size:
                 return
-            _Origin.of(response, self.name).save(partial.path)
+            _Origin(self.name, validator(response)).save(partial.path)
             if total is not None:
                 require_space(partial.path.parent, total - partial.size)
-            self._receive(response, partial, report, total)
+            try:
+                self._receive(response, partial, report, total)
+            except ChangedError:
+                partial.restart()
+                raise _changed() from None
         if total is not None and partial.size < total:
             raise TransientError(f"the connection broke off at {partial.size} of {total} bytes")
 
     def _receive(self, response: requests.Response, partial: PartialFile, report: Report, total: Optional[int]) -> None:
-        pace = _Pace(self.options.rate_limit)
-        with _StallGuard(response, self.options.timeout) as guard:
-            for received in _body(response):
-                partial.write(received)
+        # Closed at once where this fails, so that no other connection goes on.
+        with closing(self._body(response, partial, total)) as body:
+            for piece in body:
+                partial.write(piece)
                 report("downloading", partial.size, total)
                 if total is not None and partial.size > total:
                     raise ModelFileError(f"{self.name} sent more than the {total} bytes that it announced")
-                pace.keep(len(received))
-                guard.arrived(len(received))
+
+    def _body(
+        self, response: requests.Response, partial: PartialFile, total: Optional[int]
+    ) -> Generator[bytes, None, None]:
+        """All that `partial` lacks: what `response` brings, and what further connections do if it is but a range."""
+        first = Range.at(partial.size, total or 0)
+        if total is None or first.end + 1 == total or response.headers.get("Content-Range") != first.content_range:
+            return received(response, self.options.timeout, self.options.rate_limit)
+        ranged = RangedFile(self.name, self.location, self.options, validator(response), lambda: _kept(partial))
+        return ranged.pieces(response, first)
 
     def _expected_total(self, response: requests.Response, partial: PartialFile, origin: _Origin) -> int | None:
         """The whole file's size as the answer says; restarts `partial` where the answer doesn't continue it."""
@@ -154,81 +175,21 @@ class HttpFile:
             raise ModelFileError(f"{self.name} is sent compressed although the file itself was asked for")
         if response.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            now = _Origin.of(response, self.name).validator
-            changed = origin.validator and now and now != origin.validator
+            now = validator(response)
+            changed = partial.size and origin.validator and now and now != origin.validator
             if not match or int(match["first"]) != partial.size or changed:
                 partial.restart()
-                raise TransientError("the file has changed at its source: starting over")
-            return None if match["total"] == "*" else int(match["total"])
+                raise _changed()
+            if match["total"] != "*":
+                return int(match["total"])
+            if self.options.connections > 1:
+                raise ModelFileError(
+                    f"{self.name} doesn't say how long it is when asked for a range: set connections to 1"
+                )
+            return None
         partial.restart()
         length = response.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else None
-
-
-def _body(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, at most READ_BYTES at a time; raises requests' exceptions."""
-    if not hasattr(response.raw, "read1"):
-        # urllib3 before 2.1 waits until a chunk is full.
-        yield from response.iter_content(NETWORK_CHUNK_BYTES)
-        return
-    try:
-        while received := response.raw.read1(READ_BYTES):
-            yield received
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.exceptions.ConnectionError(error) from error
-
-
-class _StallGuard:
-    """Ends a connection over which less than a chunk arrives in `seconds`, however often single bytes do."""
-
-    def __init__(self, response: requests.Response, seconds: float) -> None:
-        self._seconds = seconds
-        self._arrived = 0
-        self._deadline = time.monotonic() + seconds
-        self._over = threading.Event()
-        self._stalled = False
-        # A descriptor of its own: the response closes its own one whenever it likes.
-        self._socket = socket.socket(fileno=os.dup(response.raw.fileno()))
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _StallGuard:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._socket.close()
-        if self._stalled:
-            raise TransientError(f"less than {NETWORK_CHUNK_BYTES >> 10} KiB arrived in {self._seconds:g} s") from None
-
-    def arrived(self, count: int) -> None:
-        self._arrived += count
-        if self._arrived >= NETWORK_CHUNK_BYTES:
-            self._arrived = 0
-            self._deadline = time.monotonic() + self._seconds
-
-    def _watch(self) -> None:
-        while not self._over.wait(max(0.05, self._deadline - time.monotonic())):
-            if time.monotonic() >= self._deadline:
-                self._stalled = True
-                # It may have ended by itself just now.
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                return
-
-
-class _Pace:
-    """Sleeps so that no more than `rate` bytes arrive in a second."""
-
-    def __init__(self, rate: Optional[int]) -> None:
-        self._rate = rate
-        self._due = time.monotonic()
-
-    def keep(self, count: int) -> None:
-        if self._rate:
-            self._due += count / self._rate
-            time.sleep(max(0.0, self._due - time.monotonic()))
 
 
 @dataclass(frozen=True)
@@ -237,13 +198,6 @@ class _Origin:
 
     name: str
     validator: Optional[str]
-
-    @classmethod
-    def of(cls, response: requests.Response, name: str) -> _Origin:
-        etag = response.headers.get("ETag", "")
-        # If-Range knows strong validators only (RFC 9110, 13.1.5).
-        strong = etag if etag.startswith('"') else None
-        return cls(name, strong or response.headers.get("Last-Modified"))
 
     @classmethod
     def load(cls, partial: Path) -> _Origin:

@@ -23,6 +23,7 @@ except ImportError:
 else:
     HAS_REQUESTS = True
 
+MAX_CONNECTIONS = 16
 MAX_REDIRECTS = 10
 MAX_WAIT_SECONDS = 60.0
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -31,6 +32,15 @@ _HINTS = {
     403: "access is denied: a token or the acceptance of a licence may be missing",
     404: "there is no such file: check the address",
     410: "the file was removed there",
+}
+
+# The module options that HttpOptions is made of.
+HTTP_ARGS = {
+    "allow_http": {"type": "bool", "default": False},
+    "connections": {"type": "int", "default": 1},
+    "rate_limit": {"type": "int"},
+    "retries": {"type": "int", "default": 5},
+    "timeout": {"type": "int", "default": 60},
 }
 
 _Result = TypeVar("_Result")
@@ -44,6 +54,18 @@ class HttpOptions:
     timeout: float
     allow_http: bool
     rate_limit: Optional[int] = None
+    connections: int = 1
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> HttpOptions:
+        """Those of a module; raises ModelFileError for what is out of range."""
+        least = {"retries": 0, "timeout": 1, "rate_limit": 1, "connections": 1}
+        for name, value in ((name, params[name]) for name in least):
+            if value is not None and value < least[name]:
+                raise ModelFileError(f"{name} is {value}: {least[name]} is the least that is possible")
+        if params["connections"] > MAX_CONNECTIONS:
+            raise ModelFileError(f"connections is {params['connections']}: {MAX_CONNECTIONS} are the most possible")
+        return cls(**{name: params[name] for name in HTTP_ARGS})
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,13 @@ def require_status(response: requests.Response, wanted: tuple[int, ...]) -> None
     if status in _TRANSIENT_STATUS:
         raise TransientError(line, _retry_after(response))
     raise ModelFileError(f"{without_secrets(response.url)}: {line}: {_HINTS.get(status, 'that cannot be fetched')}")
+
+
+def validator(response: requests.Response) -> str | None:
+    """What If-Range may carry to ask for more of the same version; None if the server gives nothing that would do."""
+    etag = response.headers.get("ETag", "")
+    # If-Range knows strong validators only (RFC 9110, 13.1.5).
+    return etag if etag.startswith('"') else response.headers.get("Last-Modified")
 
 
 def persist(

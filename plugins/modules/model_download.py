@@ -96,22 +96,6 @@ options:
       - A container that serves such a file goes on until it ends, but can't be started again, nor returned to.
     type: bool
     default: false
-  allow_http:
-    description: Also fetch without TLS over a network. The digest still protects the file, but not who asks
-      for what.
-    type: bool
-    default: false
-  retries:
-    description: How often a request that may still succeed is tried again while no new byte arrives.
-    type: int
-    default: 5
-  timeout:
-    description: Seconds after which a connection counts as broken, if less than 64 KiB arrived in them.
-    type: int
-    default: 60
-  rate_limit:
-    description: The most bytes to fetch in a second. Not for V(pypi://), where pip fetches.
-    type: int
   mode:
     description: Permissions of the file.
     type: raw
@@ -281,7 +265,11 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._fetch import (
     parse_source,
     part_sources,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import HAS_REQUESTS, HttpOptions
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_client import (
+    HAS_REQUESTS,
+    HTTP_ARGS,
+    HttpOptions,
+)
 from ansible_collections.llm.orchestrator.plugins.module_utils._locations import ACCESS_ARGS, Access
 from ansible_collections.llm.orchestrator.plugins.module_utils._model_presence import (
     Wanted,
@@ -302,7 +290,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._progress import 
 
 def parsed_sources(params: dict[str, Any]) -> tuple[tuple[Source, ...], bool]:
     """The source of each of the model's files, and whether this host has the library to ask them."""
-    options = HttpOptions(params["retries"], params["timeout"], params["allow_http"], params["rate_limit"])
+    options = HttpOptions.of(params)
     access = Access(**{name: params[name] for name in ACCESS_ARGS})
     sources = tuple(
         parse_source(source, options, access, params["revision"]) for source in part_sources(params["source"])
@@ -376,12 +364,9 @@ def main() -> None:
             "models_dir": {"type": "path", "default": "/var/lib/llm-orchestrator/models"},
             "verify": {"type": "bool", "default": False},
             "prune": {"type": "bool", "default": False},
-            "allow_http": {"type": "bool", "default": False},
-            "retries": {"type": "int", "default": 5},
-            "timeout": {"type": "int", "default": 60},
-            "rate_limit": {"type": "int"},
             "mode": {"type": "raw", "default": "0644"},
             **ACCESS_ARGS,
+            **HTTP_ARGS,
             **PROGRESS_ARGS,
         },
         required_if=[("state", "present", ("source",)), ("update_lock", True, ("lockfile",))],

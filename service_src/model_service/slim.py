@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# llama-cpp-python's high-level API needs the first two; this service uses its low-level bindings alone.
-UNUSED_PACKAGES = ("numpy", "diskcache", "setuptools", "pip")
+# llama-cpp-python's high-level API needs the first; this service uses its low-level bindings alone.
+UNUSED_PACKAGES = ("diskcache", "setuptools", "pip")
 # The high-level API, and what the build left beside the package: a second copy of its libraries, headers.
 UNUSED_PATHS = ("llama_cpp/server", "lib", "include", "bin")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 KEY_PATTERN = r"^[A-Za-z0-9._:-]{1,256}$"
+OWNER_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
 
 
 class PurgeRequest(BaseModel):
@@ -24,7 +25,7 @@ class Stats(BaseModel):
     """The state of the cache.
 
     Hits and misses are the GETs that this process answered since it started; evictions are Redis'
-    since Redis started. ``memory_limit_bytes`` is 0 where Redis has none.
+    since Redis started. Leases count as entries. ``memory_limit_bytes`` is 0 where Redis has none.
     """
 
     entries: int

@@ -21,11 +21,14 @@ from redis.backoff import NoBackoff
 
 from cache_service import metrics
 from cache_service.errors import StoreFull, StoreUnavailable
+from cache_service.leases import ACQUIRE, LEASE_END, LEASE_SUFFIX, RELEASE, LeaseState
 from cache_service.schemas import Stats
 from cache_service.settings import CacheSettings
 
 MAX_CONTENT_TYPE_BYTES = 255
 _SCAN_BATCH = 1000
+# How often a wait looks: it works with any number of our replicas, and after any fault of Redis.
+_LOOK_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,8 +87,17 @@ class EntryStore:
         await self._run("ping", self._redis.ping)
 
     async def put(self, key: str, content: bytes, content_type: str, ttl: int) -> None:
+        """Stores the entry, and ends the lease on its key, whoever holds it: what it was for is there."""
+        name = self._namespace + key
         value = content_type.encode("latin-1") + b"\n" + content
-        await self._run("put", lambda: self._redis.set(self._namespace + key, value, ex=ttl))
+
+        async def write() -> None:
+            async with self._redis.pipeline() as pipe:
+                pipe.set(name, value, ex=ttl)
+                pipe.unlink(name + LEASE_SUFFIX)
+                await pipe.execute()
+
+        await self._run("put", write)
 
     async def get(self, key: str) -> Entry | None:
         name = self._namespace + key
@@ -125,8 +137,42 @@ class EntryStore:
     async def delete(self, key: str) -> None:
         await self._run("delete", lambda: self._redis.unlink(self._namespace + key))
 
+    async def acquire_lease(self, key: str, owner: str, ttl_ms: int) -> LeaseState:
+        """Gives the owner the lease, or prolongs the one it has, where nobody else has it and the entry isn't there."""
+        name = self._namespace + key
+        state = await self._run(
+            "lease",
+            lambda: self._script(ACQUIRE, [name, name + LEASE_SUFFIX], owner, ttl_ms),
+            lambda answer: answer.decode(),
+        )
+        return LeaseState(state.decode())
+
+    async def release_lease(self, key: str, owner: str) -> None:
+        """Ends the owner's lease, if it has it still."""
+        await self._run("release", lambda: self._script(RELEASE, [self._namespace + key + LEASE_SUFFIX], owner))
+
+    async def wait(self, key: str, seconds: float) -> Entry | None:
+        """The entry as soon as it is there; None once nobody has the lease on its key, or after these seconds."""
+        name = self._namespace + key
+        give_up = time.monotonic() + seconds
+
+        async def look() -> list[Any]:
+            async with self._redis.pipeline() as pipe:
+                pipe.strlen(name)
+                pipe.strlen(name + LEASE_SUFFIX)
+                return list(await pipe.execute())
+
+        while True:
+            entry_length, lease_length = await self._run("wait", look)
+            if entry_length:
+                return await self.get(key)
+            left = give_up - time.monotonic()
+            if not lease_length or left <= 0:
+                return None
+            await asyncio.sleep(min(_LOOK_SECONDS, left))
+
     async def purge(self, prefix: str) -> int:
-        """Removes the entries whose key begins with ``prefix``; returns how many there were.
+        """Removes the entries whose key begins with ``prefix``; returns how many there were. Leases stay.
 
         It goes in batches, so that Redis serves others in between; an entry that is put meanwhile
         may stay.
@@ -141,8 +187,10 @@ class EntryStore:
 
     async def _purge_batch(self, cursor: int, pattern: str) -> tuple[int, int]:
         """One step of the scan; returns where the next begins (0: done) and how many it removed."""
-        cursor, keys = await self._redis.scan(cursor, match=pattern, count=_SCAN_BATCH)
-        return cursor, await self._redis.unlink(*keys) if keys else 0
+        found: Any = await self._redis.scan(cursor, match=pattern, count=_SCAN_BATCH)
+        cursor, names = found
+        entries = [name for name in names if not name.endswith(LEASE_END)]
+        return cursor, await self._redis.unlink(*entries) if entries else 0
 
     async def stats(self) -> Stats:
         async def read() -> list[Any]:
@@ -168,6 +216,10 @@ class EntryStore:
         metrics.USED_BYTES.set(stats.used_bytes)
         metrics.LIMIT_BYTES.set(stats.memory_limit_bytes)
         return stats
+
+    async def _script(self, script: str, names: list[str], *arguments: str | int) -> Any:
+        # Sent whole each time: some 300 bytes, and nothing to load again into a Redis that was restarted.
+        return await self._redis.eval(script, len(names), *names, *arguments)
 
     async def _run(
         self,

@@ -26,7 +26,7 @@ MAX_ENTRY_BYTES = 1 << 20
 ACL = """\
 user default off sanitize-payload resetchannels -@all
 user cache on #{digest} ~llm-cache:* resetchannels -@all +ping +get +getrange +strlen +set +pttl +unlink \
-+scan +dbsize +info +multi +exec +discard
++scan +dbsize +info +multi +exec +discard +eval
 user admin on >admin ~* &* +@all
 """
 

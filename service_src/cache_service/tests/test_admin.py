@@ -85,4 +85,5 @@ async def test_metrics_count_operations_by_result(client: httpx.AsyncClient) -> 
 async def test_openapi_describes_every_route(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert set(paths["/v1/entries/{key}"]) == {"put", "get", "head", "delete"}
+    assert set(paths["/v1/entries/{key}/lease"]) == {"post", "delete"}
     assert {"/v1/stats", "/v1/purge", "/health/ready", "/metrics"} <= set(paths)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from cache_service.settings import CacheSettings
 
@@ -18,6 +18,9 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/v1/entries/k", {}),
     ("HEAD", "/v1/entries/k", {}),
     ("DELETE", "/v1/entries/k", {}),
+    ("GET", "/v1/entries/k?wait_ms=5000", {}),
+    ("POST", "/v1/entries/k/lease?owner=one", {}),
+    ("DELETE", "/v1/entries/k/lease?owner=one", {}),
     ("GET", "/v1/stats", {}),
     ("POST", "/v1/purge", {}),
 ]
@@ -161,7 +164,7 @@ async def test_a_full_redis_that_evicts_nothing_is_a_507_and_still_reads(
 
 
 @pytest.mark.parametrize(
-    "command", ["FLUSHALL", "CONFIG GET *", "CLIENT LIST", "KEYS *", "SHUTDOWN", "ACL LIST", "EVAL x 0"]
+    "command", ["FLUSHALL", "CONFIG GET *", "CLIENT LIST", "KEYS *", "SHUTDOWN", "ACL LIST", "SCRIPT FLUSH"]
 )
 async def test_the_services_user_may_not(command: str, redis_process: Any) -> None:
     user: Any = Redis(port=redis_process.port, username="cache", password="correct-horse")
@@ -169,3 +172,10 @@ async def test_the_services_user_may_not(command: str, redis_process: Any) -> No
         user.execute_command(*command.split())
     with pytest.raises(NoPermissionError):
         user.get("someone-elses")
+
+
+@pytest.mark.parametrize(("call", "name"), [("FLUSHALL", "llm-cache:k"), ("GET", "someone-elses")])
+def test_the_services_user_may_no_more_in_a_script(call: str, name: str, redis_process: Any) -> None:
+    user: Any = Redis(port=redis_process.port, username="cache", password="correct-horse")
+    with pytest.raises(ResponseError, match="The user executing the script can't"):
+        user.eval(f"return redis.call('{call}', '{name}')", 0)

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from model_service import SERVICE, metrics
 from model_service.app import build_app
 from model_service.llama.backends import BackendError, load_backends
-from model_service.llama.model import Model, ModelError, check_int8
 from model_service.llama.native_log import NativeLog
+from model_service.preflight import ModelFileError, check_files
 from model_service.settings import ModelSettings
 from service_kit import logs, server
 from service_kit.settings import fail, load
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 def main() -> None:
     settings = load(ModelSettings, SERVICE)
     logs.configure(SERVICE, settings.log_level)
-    native_log = NativeLog()
+    native_log = NativeLog()  # before anything of llama.cpp's, which would write to stderr as it likes
     _use_backends(settings)
-    for model in settings.served_models:
-        if model.use_int8:
-            try:
-                check_int8(model.path, native_log)
-            except ModelError as error:
-                fail(SERVICE, str(error))
+    models = settings.served_models
+    if len(models) == 1:  # of several, those that can be served are
+        try:
+            check_files(models[0])
+        except ModelFileError as error:
+            fail(SERVICE, str(error))
     server.run(build_app(settings, native_log, _exit_at_once), settings, SERVICE)
 
 
@@ -44,7 +44,6 @@ def _use_backends(settings: ModelSettings) -> None:
             f"MODEL_GPU_LAYERS is {settings.gpu_layers} and there is no GPU: the image needs a backend for it, and the "
             "container the device. Or set it to 0",
         )
-    Model.gpu_layers = settings.gpu_layers
     metrics.BACKEND.info({"cpu_variant": backends.cpu_variant, "cpu": backends.cpu, "gpus": ", ".join(backends.gpus)})
     log.info("backends loaded", extra=asdict(backends))
 

@@ -1,18 +1,21 @@
-"""An answer in both of its forms, one body or a stream of chunks, from the same parts."""
+"""An answer as the engine's events: what is kept in the cache, and what each API makes its own form of."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from model_service.engine import Finished
-from model_service.schemas import AssistantMessage, ChatCompletion, Choice, Timings, Usage
+from model_service.engine import Delta, Finished, Started, TokenLogprob
+from model_service.merge import Batch
+from model_service.schemas.common import PromptTokensDetails, Timings, Usage
 
-Chunk = dict[str, Any]
+# JSON has no infinity; OpenAI's own answers have this for what can't be.
+LEAST_LOGPROB = -9999.0
 
 
 class Header(BaseModel):
@@ -24,85 +27,84 @@ class Header(BaseModel):
 
 
 class Answer(BaseModel):
-    """A complete answer. ``deltas`` are the pieces that a stream sends, so a replay sends the same."""
+    """A complete answer: its events in their order, each with its choice, so a replay is what was sent the first time.
+
+    The choices ``i * n`` to ``i * n + n - 1`` are those of prompt ``i``.
+    """
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     header: Header
-    deltas: list[str]
-    finish_reason: Literal["stop", "length"]
-    usage: Usage
-    timings: Timings
-
-    def completion(self) -> ChatCompletion:
-        message = AssistantMessage(content="".join(self.deltas))
-        return ChatCompletion(
-            **self.header.model_dump(),
-            choices=[Choice(message=message, finish_reason=self.finish_reason)],
-            usage=self.usage,
-            timings=self.timings,
-        )
-
-    def chunks(self, include_usage: bool) -> Iterator[Chunk]:
-        """All chunks of the answer as a stream."""
-        yield first_chunk(self.header)
-        for text in self.deltas:
-            yield text_chunk(self.header, text)
-        yield from self.last_chunks(include_usage)
-
-    def last_chunks(self, include_usage: bool) -> Iterator[Chunk]:
-        yield _chunk(self.header, {}, self.finish_reason)
-        if include_usage:
-            yield {
-                **_chunk_head(self.header),
-                "choices": [],
-                "usage": self.usage.model_dump(),
-                "timings": self.timings.model_dump(),
-            }
+    n: int
+    events: list[tuple[int, Started | Delta | Finished]]
 
 
-def new_header(model: str) -> Header:
-    return Header(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=model)
+def new_header(prefix: str, model: str) -> Header:
+    return Header(id=f"{prefix}{uuid.uuid4().hex}", created=int(time.time()), model=model)
 
 
-def answer_of(header: Header, deltas: list[str], end: Finished) -> Answer:
-    seconds = end.generation_seconds
-    # The first token's time belongs to the prompt, so the rate is that of the ones after it.
-    rate = (end.generated_tokens - 1) / seconds if seconds > 0 else 0.0
-    return Answer(
-        header=header,
-        deltas=deltas,
-        finish_reason=end.reason,
-        usage=Usage(
-            prompt_tokens=end.prompt_tokens,
-            completion_tokens=end.generated_tokens,
-            total_tokens=end.prompt_tokens + end.generated_tokens,
-        ),
-        timings=Timings(
-            prompt_n=end.prompt_tokens,
-            prompt_ms=round(end.prompt_seconds * 1000, 3),
-            predicted_n=end.generated_tokens,
-            predicted_ms=round(seconds * 1000, 3),
-            predicted_per_second=round(rate, 3),
-        ),
+@dataclass(slots=True)
+class Choice:
+    """All of one choice's events."""
+
+    deltas: list[Delta]
+    end: Finished
+
+    @property
+    def text(self) -> str:
+        return "".join(delta.text for delta in self.deltas)
+
+
+def choices_of(events: Batch) -> list[Choice]:
+    """The whole choices of an answer, in order."""
+    ends = {index: event for index, event in events if isinstance(event, Finished)}
+    deltas: dict[int, list[Delta]] = {index: [] for index in ends}
+    for index, event in events:
+        if isinstance(event, Delta):
+            deltas[index].append(event)
+    return [Choice(deltas[index], ends[index]) for index in sorted(ends)]
+
+
+def usage_of(ends: Sequence[Finished], n: int) -> Usage:
+    """Each prompt counts once. Of its choices, the one that found least in the cache computed it."""
+    prompt = sum(end.prompt_tokens for end in ends[::n])
+    completion = sum(end.generated_tokens for end in ends)
+    cached = sum(min(end.cached_tokens for end in ends[at : at + n]) for at in range(0, len(ends), n))
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details=PromptTokensDetails(cached_tokens=cached),
     )
 
 
-def first_chunk(header: Header) -> Chunk:
-    return _chunk(header, {"role": "assistant", "content": ""})
+def timings_of(ends: Sequence[Finished], n: int) -> Timings:
+    """Choices are computed side by side: their tokens add up, and the slowest one's time is that of all."""
+    seconds = max(end.generation_seconds for end in ends)
+    generated = sum(end.generated_tokens for end in ends)
+    # The first token's time belongs to the prompt, so the rate is that of the ones after it.
+    rate = (generated - len(ends)) / seconds if seconds > 0 else 0.0
+    return Timings(
+        prompt_n=sum(end.prompt_tokens for end in ends[::n]),
+        prompt_ms=round(max(end.prompt_seconds for end in ends) * 1000, 3),
+        predicted_n=generated,
+        predicted_ms=round(seconds * 1000, 3),
+        predicted_per_second=round(rate, 3),
+    )
 
 
-def text_chunk(header: Header, text: str) -> Chunk:
-    return _chunk(header, {"content": text})
+def logprobs_of(deltas: Sequence[Delta]) -> list[dict[str, Any]]:
+    """Of each of the tokens and the likeliest in its place, in the form of OpenAI's newer APIs."""
+    return [
+        {**_logprob(each.chosen), "top_logprobs": [_logprob(top) for top in each.top]}
+        for each in (delta.logprobs for delta in deltas)
+        if each is not None
+    ]
 
 
-def _chunk(header: Header, delta: dict[str, str], finish_reason: str | None = None) -> Chunk:
-    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-    return {**_chunk_head(header), "choices": [choice]}
-
-
-def _chunk_head(header: Header) -> Chunk:
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
     return {
-        "id": header.id,
-        "object": "chat.completion.chunk",
-        "created": header.created,
-        "model": header.model,
+        "token": token.piece.decode(errors="replace"),
+        "logprob": max(LEAST_LOGPROB, token.logprob),
+        "bytes": list(token.piece),
     }

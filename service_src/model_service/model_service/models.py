@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from model_service.chat import Chat
+from model_service.engine import Engine
+from model_service.pooled_engine import ServedEngine
 from model_service.schemas import ModelCard
 from service_kit.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an id stands for: a model, or a model with one of its adapters."""
+
+    card: ModelCard
+    engine: ServedEngine
+    chat: Chat
 
 
 class Models:
     """What is served; models are added while the service starts, and stay."""
 
     def __init__(self) -> None:
-        self._cards: dict[str, ModelCard] = {}
-        self._chats: dict[str, Chat] = {}
+        self._entries: dict[str, Entry] = {}
 
-    def add(self, card: ModelCard, chat: Chat) -> None:
-        self._cards[card.id] = card
-        self._chats[card.id] = chat
+    def add(self, entry: Entry) -> None:
+        self._entries[entry.card.id] = entry
+
+    @property
+    def entries(self) -> Collection[Entry]:
+        return self._entries.values()
 
     @property
     def cards(self) -> list[ModelCard]:
-        return list(self._cards.values())
-
-    @property
-    def chats(self) -> Collection[Chat]:
-        return self._chats.values()
+        return [_described(entry) for entry in self.entries]
 
     def card(self, model: str) -> ModelCard:
+        """Raises as ``entry`` does."""
+        return _described(self.entry(model))
+
+    async def chat(self, model: str) -> Chat:
+        """The model's chats, once it is known; raises as ``entry`` does, or the EngineError of one that can't load."""
+        entry = self.entry(model)
+        await entry.engine.known()
+        return entry.chat
+
+    async def engine(self, model: str) -> Engine:
+        """As ``chat``."""
+        entry = self.entry(model)
+        await entry.engine.known()
+        return entry.engine
+
+    def entry(self, model: str) -> Entry:
         """Raises the error that a client of OpenAI gets for a model it has no access to."""
-        if model not in self._cards:
-            there = ", ".join(map(repr, self._cards))
+        if model not in self._entries:
+            there = ", ".join(map(repr, self._entries))
             message = f"The model {model[:100]!r} does not exist; this server has {there}"
             raise ApiError(404, message, param="model", code="model_not_found")
-        return self._cards[model]
+        return self._entries[model]
 
-    def chat(self, model: str) -> Chat:
-        """Raises as ``card`` does."""
-        return self._chats[self.card(model).id]
+
+def _described(entry: Entry) -> ModelCard:
+    return entry.card.model_copy(update={"status": entry.engine.status})

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# They say who asks, or where the request is billed, kept or cached; never what the answer is.
+# They say who asks, or where the request is billed, kept or cached, or help to be fast; never what the answer is.
 _HARMLESS = frozenset(
     {
         "user",
         "metadata",
         "store",
-        "service_tier",
         "safety_identifier",
         "prompt_cache_key",
         "prompt_cache_retention",
+        "cache_prompt",
+        "prediction",
         "parallel_tool_calls",
+        "max_tool_calls",  # of tools that the server would call itself
     }
 )
-# Values that ask for nothing but what is done anyway.
+# Values that ask for nothing but what is done anyway. Which fields are unknown depends on the API.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "logit_bias": ({},),
     "tools": ([],),
-    "functions": ([],),
     "tool_choice": ("none", "auto"),
-    "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},),
+    "top_logprobs": (0,),
+    "best_of": (1,),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
     "modalities": (["text"],),
+    "verbosity": ("medium",),
     "echo": (False,),
-    "ignore_eos": (False,),
+    "background": (False,),
+    "truncation": ("disabled",),
+    "context_management": ([],),
+    "reasoning": ({}, {"effort": None}, {"effort": "none"}, {"effort": None, "summary": None}),
 }
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fake_engine import HELLO, FakeEngine
+from serving import serving_fake
 from support import ServedModel, settle
 
 from model_service.engine import NotReadyError
@@ -16,6 +18,7 @@ from model_service.llama.context import ContextSize
 from model_service.llama.llama_engine import EngineConfig, LlamaEngine
 from model_service.llama.model import Model
 from model_service.llama.native_log import NativeLog
+from model_service.llama.scheduler import Limits
 
 StartEngine = Callable[..., AbstractAsyncContextManager[LlamaEngine]]
 
@@ -62,10 +65,12 @@ def start_engine(model_path: Path, native_log: NativeLog) -> StartEngine:
         step_tokens: int = 64,
         queue_limit: int = 8,
         queue_timeout_seconds: float = 60,
+        kv_tokens: int | None = None,
+        prefix_store_bytes: int = 64 << 20,
     ) -> AsyncGenerator[LlamaEngine, None]:
         failures: list[str] = []
-        size = ContextSize(slots=slots, context=context, step_tokens=step_tokens, threads=2)
-        config = EngineConfig(model_path, size, queue_limit, queue_timeout_seconds)
+        size = ContextSize(slots, context, kv_tokens or slots * context, step_tokens, threads=2)
+        config = EngineConfig(model_path, size, queue_limit, Limits(queue_timeout_seconds, prefix_store_bytes))
         engine = LlamaEngine(config, native_log, failures.append)
 
         def is_ready() -> bool:
@@ -94,4 +99,26 @@ def served(model_path: Path) -> Iterator[ServedModel]:
 @pytest.fixture
 def http(served: ServedModel) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=served.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def fake_service() -> Iterator[tuple[FakeEngine, str]]:
+    """The application over an engine without a model, and its URL."""
+    engine = FakeEngine()
+    with serving_fake(engine) as url:
+        yield engine, url
+
+
+@pytest.fixture
+def fake(fake_service: tuple[FakeEngine, str]) -> FakeEngine:
+    """The engine as it was at first."""
+    engine = fake_service[0]
+    engine.script, engine.reason, engine.refusal, engine.asked = HELLO, "stop", None, []
+    return engine
+
+
+@pytest.fixture
+def api(fake_service: tuple[FakeEngine, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=fake_service[1], timeout=30) as client:
         yield client

@@ -13,4 +13,5 @@ tests=llm-orchestrator/model-service-tests:0.1.0
 docker build --build-arg "BASE_IMAGE=$base" --build-arg "MODEL_IMAGE=$model" \
   --tag "$tests" --file tests/Dockerfile .
 exec docker run --rm --read-only --tmpfs /tmp:size=1g,mode=1777 --network none --cap-drop ALL \
+  --env MODEL_TEST_ANSWERS --env MODEL_TEST_FUZZ_EXAMPLES \
   "$tests" "$@"

@@ -72,6 +72,7 @@ class ServedModel:
     def __init__(self, **settings: object) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
+        self._is_killed = False
         self._settings = {
             "MODEL_HOST": "127.0.0.1",
             "MODEL_PORT": port,
@@ -93,8 +94,16 @@ class ServedModel:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        if self._is_killed:
+            return
         self.terminate()
         assert self.process.wait(TIMEOUT_SECONDS) == 0, self.output()
+
+    def kill(self) -> None:
+        """As a crash ends it."""
+        self.process.kill()
+        self.process.wait(TIMEOUT_SECONDS)
+        self._is_killed = True
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -73,7 +73,7 @@ def test_content_in_parts_is_the_same_as_in_one(http: httpx.Client) -> None:
         http.post(CHAT, json={**ask(), "temperature": 0, "messages": messages}).json(),
     ]
     assert answers[0]["choices"] == answers[1]["choices"]
-    assert answers[0]["usage"] == answers[1]["usage"]
+    assert answers[0]["usage"]["prompt_tokens"] == answers[1]["usage"]["prompt_tokens"]
 
 
 def test_an_answer_can_be_sent_back_as_a_message(http: httpx.Client) -> None:
@@ -99,11 +99,9 @@ def test_an_answer_can_be_sent_back_as_a_message(http: httpx.Client) -> None:
         ({"messages": [{"role": "oracle", "content": "Hi"}]}, "messages.0.role"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages.0.tool_calls"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"n": 2}, "n"),
-        ({"logit_bias": {"1": 1}}, "logit_bias"),
+        ({"grammar": "root"}, "grammar"),
+        ({"grammar": "root ::= other"}, "grammar"),
+        ({"logit_bias": {"49152": 1}}, "logit_bias"),
         ({"no_such_field": 1}, "no_such_field"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_cpu_without_any_extension_answers_too(tmp_path: Path, model_path: Pat
 
 
 def test_the_log_and_the_metrics_say_what_is_computed_with(served: ServedModel) -> None:
-    lines = (json.loads(line) for line in served.output().splitlines() if line.startswith("{"))
+    lines = [json.loads(line) for line in served.output().splitlines()]  # and none of llama.cpp's own
     line = next(line for line in lines if line["message"] == "backends loaded")
     expected = load_backends()
     assert Backends(line["cpu_variant"], line["cpu"], tuple(line["gpus"])) == expected
@@ -142,8 +142,7 @@ def test_layers_for_a_gpu_reach_llama_cpp(layers: int, native_log: NativeLog, mo
     def load(_path: bytes, params: Any) -> None:
         asked.append(params.n_gpu_layers)
 
-    monkeypatch.setattr(Model, "gpu_layers", layers)
     monkeypatch.setattr(llama, "llama_model_load_from_file", load)
     with pytest.raises(ModelError):
-        Model(Path("any.gguf"), native_log)
+        Model(Path("any.gguf"), native_log, gpu_layers=layers)
     assert asked == [layers]

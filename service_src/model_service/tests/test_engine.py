@@ -16,6 +16,7 @@ from model_service.engine import (
     Engine,
     Finished,
     GenerationRequest,
+    InvalidRequestError,
     NotReadyError,
     OverloadedError,
     PromptTooLongError,
@@ -209,16 +210,81 @@ async def test_closing_ends_what_still_runs(start_engine: StartEngine) -> None:
             await run(engine, greedy(COUNT))
 
 
-async def test_random_disconnects_leave_nothing_behind(start_engine: StartEngine) -> None:
-    async def leave_after(count: int) -> None:
-        async with aclosing(engine.submit(greedy(COUNT, 30))) as events:
-            async for _ in events:
-                count -= 1
-                if count <= 0:
-                    return
+@pytest.mark.parametrize("prompt", ["", ()], ids=["text", "tokens"])
+async def test_an_empty_prompt_is_refused(start_engine: StartEngine, prompt: str | tuple[int, ...]) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError) as caught:
+            await run(engine, GenerationRequest(prompt, GREEDY, 4))
+        assert caught.value.param == "prompt"
+        assert (await run(engine, greedy(COUNT, 4))).text
 
-    async with start_engine(slots=4, queue_limit=64) as engine:
-        await asyncio.gather(*(leave_after(index % 7) for index in range(40)))
-        await is_idle(engine)
+
+@pytest.mark.parametrize("text", ["half a \ud800 pair", "\udfff"])
+async def test_half_a_surrogate_pair_is_refused(start_engine: StartEngine, text: str) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError):
+            await run(engine, greedy(text))
+        with pytest.raises(InvalidRequestError):
+            await run(engine, GenerationRequest(COUNT, Sampling(grammar=f'root ::= "{text}'), 4))
         assert engine.stats().waiting == 0
-        assert " six" in (await run(engine, greedy(COUNT))).text
+
+
+async def test_unknown_tokens_are_refused(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        for token in (-1, 49_152, 2**31, 2**70):
+            with pytest.raises(InvalidRequestError, match=str(token)):
+                await run(engine, GenerationRequest((1, token), GREEDY, 4))
+
+
+async def test_no_request_is_longer_than_all_cells_together(start_engine: StartEngine) -> None:
+    async with start_engine(slots=2, context=512, kv_tokens=256) as engine:
+        assert engine.facts.context == 256
+        with pytest.raises(PromptTooLongError, match="256 tokens"):
+            await run(engine, greedy("word " * 300))
+        outcomes = await asyncio.gather(*(run(engine, greedy("word " * count, None)) for count in (230, 200)))
+        assert [outcome.end.prompt_tokens + outcome.end.generated_tokens for outcome in outcomes] == [256, 256]
+        await is_idle(engine)
+
+
+async def test_hostile_grammars_do_not_keep_others_from_their_answers(start_engine: StartEngine) -> None:
+    endless = "root ::= r0\n" + "".join(f"r{i} ::= r{i + 1} | r{i + 1}\n" for i in range(60)) + 'r60 ::= "a"'
+    async with start_engine(queue_limit=16) as engine:
+        hostile = [run(engine, GenerationRequest(COUNT, Sampling(grammar=endless), 4)) for _ in range(8)]
+        *refused, outcome = await asyncio.gather(*hostile, run(engine, greedy(COUNT, 4)), return_exceptions=True)
+        assert [type(each) for each in refused] == [InvalidRequestError] * 8
+        assert isinstance(outcome, Outcome)
+
+
+async def test_requests_that_come_while_it_closes_are_refused(start_engine: StartEngine) -> None:
+    async with start_engine(queue_limit=64) as engine:
+        grammar = Sampling(temperature=0, grammar='root ::= "yes"')
+        requests = [asyncio.create_task(run(engine, GenerationRequest(COUNT, grammar, 4))) for _ in range(8)]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(engine.close())
+        await asyncio.sleep(0)
+        requests += [asyncio.create_task(run(engine, greedy(COUNT, 4))) for _ in range(8)]
+        await closing
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert all(isinstance(outcome, Outcome | NotReadyError) for outcome in outcomes)
+        assert isinstance(outcomes[-1], NotReadyError)
+
+
+@pytest.mark.parametrize("inputs", [[""], ["good", ""], [()], []], ids=["text", "one of two", "tokens", "none"])
+async def test_an_empty_input_has_no_embedding_and_harms_nobody(
+    start_engine: StartEngine, inputs: list[str | tuple[int, ...]]
+) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError):
+            await engine.embed(inputs)
+        assert (await engine.embed(["good"])).prompt_tokens > 0
+
+
+@pytest.mark.parametrize("token", [-1, 49_152, 2**40])
+async def test_a_bias_for_a_token_that_is_not_there_is_refused_and_harms_nobody(
+    start_engine: StartEngine, token: int
+) -> None:
+    async with start_engine() as engine:
+        with pytest.raises(InvalidRequestError) as caught:
+            await run(engine, GenerationRequest(COUNT, Sampling(logit_bias=((token, 1.0),)), 4))
+        assert caught.value.param == "logit_bias"
+        assert (await run(engine, greedy(COUNT, 4))).text

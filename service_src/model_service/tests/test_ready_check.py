@@ -15,6 +15,7 @@ import pytest
 from support import MODEL, free_port
 
 KEY = "key-one"
+BUDGET = {"MODEL_MEMORY_BUDGET_MIB": "1000"}
 
 
 class Stub(HTTPServer):
@@ -37,6 +38,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
+    def do_GET(self) -> None:
+        cards = [{"id": MODEL, "status": "loaded"}, {"id": "other", "status": "unloaded"}]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": cards}).encode())
+
     def log_message(self, *_: object) -> None:
         """Requests are in `asked`."""
 
@@ -49,11 +56,22 @@ def stub() -> Iterator[Stub]:
         server.shutdown()
 
 
-def ready_check(port: int, model_path: Path) -> subprocess.CompletedProcess[str]:
+def ready_check(port: int, model_path: Path | None, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MODEL_")}
-    environment |= {"MODEL_PATH": str(model_path), "MODEL_NAME": MODEL, "MODEL_PORT": str(port), "MODEL_API_KEYS": KEY}
+    if model_path is not None:
+        environment["MODEL_PATH"] = str(model_path)
+    environment |= {"MODEL_NAME": MODEL, "MODEL_PORT": str(port), "MODEL_API_KEYS": KEY}
+    environment |= settings
     command = [sys.executable, "-m", "model_service.ready_check"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_with_a_memory_budget_only_loaded_models_are_asked(stub: Stub, model_path: Path) -> None:
+    stub.answer = usage(4)
+    models = [{"name": name, "path": str(model_path)} for name in ("other", MODEL)]
+    only = ready_check(stub.server_port, None, MODEL_MODELS=json.dumps(models), **BUDGET)
+    assert only.returncode == 0, only.stdout + only.stderr
+    assert stub.asked["model"] == MODEL
 
 
 def usage(tokens: object) -> str:

@@ -67,6 +67,24 @@ def test_a_stream_is_replayed_as_the_same_stream(http: httpx.Client, stub: Cache
     assert second.content.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 3, "temperature": 1, "seed": 1},
+        {"logprobs": True, "top_logprobs": 2},
+        {"tools": [{"type": "function", "function": {"name": "look_up"}}], "tool_choice": "required"},
+        {"response_format": {"type": "json_object"}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_an_answer_of_any_form_is_replayed(http: httpx.Client, stub: CacheStub, fields: dict[str, object]) -> None:
+    fields = {**DETERMINISTIC, **fields, "max_tokens": 30}
+    for stream in (True, False):
+        first, second = post(http, **fields, stream=stream), post(http, **fields, stream=stream)
+        assert (first.headers["X-Cache"], second.headers["X-Cache"]) == ("miss" if stream else "hit", "hit")
+        assert first.content == second.content
+
+
 def test_a_stream_and_a_whole_answer_share_an_entry(http: httpx.Client, stub: CacheStub) -> None:
     stream = post(http, **DETERMINISTIC, stream=True)
     whole = post(http, **DETERMINISTIC)
@@ -85,6 +103,13 @@ def test_a_stream_and_a_whole_answer_share_an_entry(http: httpx.Client, stub: Ca
         {"stop": ["!"]},
         {"frequency_penalty": 0.5},
         {"seed": 1},
+        {"n": 2},
+        {"logit_bias": {"5": 1}},
+        {"logprobs": True},
+        {"ignore_eos": True},
+        {"grammar": 'root ::= "a"'},
+        {"response_format": {"type": "json_object"}},
+        {"tools": [{"type": "function", "function": {"name": "look_up"}}]},
     ],
 )
 def test_what_changes_the_answer_changes_the_key(
@@ -96,7 +121,7 @@ def test_what_changes_the_answer_changes_the_key(
 
 def test_what_does_not_change_the_answer_does_not_change_the_key(http: httpx.Client, stub: CacheStub) -> None:
     post(http, **DETERMINISTIC)
-    assert post(http, **DETERMINISTIC, user="me").headers["X-Cache"] == "hit"
+    assert post(http, **DETERMINISTIC, user="me", service_tier="flex").headers["X-Cache"] == "hit"
 
 
 def test_an_answer_drawn_at_random_goes_past_the_cache(http: httpx.Client, stub: CacheStub) -> None:

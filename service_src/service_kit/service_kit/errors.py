@@ -54,6 +54,10 @@ class ApiError(HTTPException):
         return self.detail
 
 
+def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> ErrorBody:
+    return ErrorBody(error=ErrorDetail(message=message, type=_type_of(status), param=param, code=code))
+
+
 def error_response(
     status: int,
     message: str,
@@ -61,7 +65,7 @@ def error_response(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    body = ErrorBody(error=ErrorDetail(message=message, type=_type_of(status), param=param, code=code))
+    body = error_body(status, message, param, code)
     return JSONResponse(body.model_dump(), status_code=status, headers=dict(headers or {}))
 
 

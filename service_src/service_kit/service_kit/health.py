@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-Check = Callable[[], Awaitable[None]]
+Check = Callable[[], Awaitable[str | None]]  # what it returns is a remark on its being "ok"
 CHECK_TIMEOUT_SECONDS = 1.5  # less than what the container's health check waits
 
 
 class Readiness(BaseModel):
-    """Why a service is or isn't ready; ``checks`` maps a name to "ok" or to what is wrong."""
+    """Why a service is or isn't ready; ``checks`` maps a name to "ok", perhaps with a remark, or to what is wrong."""
 
     ready: bool
     draining: bool
@@ -34,20 +34,20 @@ class Health:
     async def readiness(self) -> Readiness:
         """Runs all checks side by side, each bounded by CHECK_TIMEOUT_SECONDS."""
         results = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
-        checks = dict(zip(self._checks, results, strict=True))
-        passed = all(result == "ok" for result in results)
+        checks = {name: text for name, (_, text) in zip(self._checks, results, strict=True)}
+        passed = all(good for good, _ in results)
         return Readiness(ready=passed and not self.draining, draining=self.draining, checks=checks)
 
     @staticmethod
-    async def _run(check: Check) -> str:
+    async def _run(check: Check) -> tuple[bool, str]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                await check()
+                remark = await check()
         except TimeoutError:
-            return f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
+            return False, f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
         except Exception as error:  # any failure of a check means "not ready", never a crash
-            return str(error) or type(error).__name__
-        return "ok"
+            return False, str(error) or type(error).__name__
+        return True, f"ok; {remark}" if remark else "ok"
 
 
 router = APIRouter(prefix="/health", tags=["health"])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import FaultServer
-from ansible_collections.llm.orchestrator.tests.integration.models.module_runs import ModelFile, Store
+from ansible_collections.llm.orchestrator.tests.integration.models.module_runs import Disk, ModelFile, Store
 
 
 @pytest.fixture
@@ -48,3 +49,16 @@ def server(model_file: ModelFile) -> Iterator[FaultServer]:
 def other_server(model_file: ModelFile) -> Iterator[FaultServer]:
     with serving(model_file.content) as server:
         yield server
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(mount)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield Disk(mount, tmp_path / "neighbour.gguf")
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)

@@ -99,23 +99,25 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are in `ranges`; pytest's output stays readable."""
 
 
-def asked_start(handler: Handler) -> int:
-    """The first byte of the asked range, where If-Range allows one."""
-    match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+def asked_range(handler: Handler) -> tuple[int, int] | None:
+    """The asked bytes, the last one excluded, where If-Range allows it."""
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", handler.headers.get("Range", ""))
     if not match or handler.headers.get("If-Range", handler.server.etag) != handler.server.etag:
-        return 0
-    return int(match[1])
+        return None
+    size = len(handler.content)
+    return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 
 
 def serve(handler: Handler, upto: int | None = None, pause: float = 0.0) -> None:
-    content, start = handler.content, asked_start(handler)
-    if start:
-        content_range = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        handler.begin(206, len(content) - start, Content_Range=content_range)
+    content, asked = handler.content, asked_range(handler)
+    start, end = asked or (0, len(content))
+    if asked:
+        handler.begin(206, end - start, Content_Range=f"bytes {start}-{end - 1}/{len(content)}")
     else:
         handler.begin(200, len(content))
-    for at in range(start, len(content) if upto is None else upto, 1 << 18):
-        handler.send(content[at : min(at + (1 << 18), upto or len(content))])
+    last = end if upto is None else min(upto, end)
+    for at in range(start, last, 1 << 18):
+        handler.send(content[at : min(at + (1 << 18), last)])
         time.sleep(pause)
 
 

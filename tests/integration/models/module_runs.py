@@ -78,11 +78,11 @@ class Store:
 
 
 class ModelFile:
-    """A model of 8 MiB, different in each test."""
+    """A model of 8 MiB or as many bytes as given, different in each test."""
 
-    def __init__(self, seed: int) -> None:
-        whole = model({"a.weight": ((1024, DATA_BYTES // 4096), "F32")}, file_type=0)
-        self.content = whole[:-DATA_BYTES] + random.Random(seed).randbytes(DATA_BYTES)
+    def __init__(self, seed: int, data_bytes: int = DATA_BYTES) -> None:
+        whole = model({"a.weight": ((1024, data_bytes // 4096), "F32")}, file_type=0)
+        self.content = whole[:-data_bytes] + random.Random(seed).randbytes(data_bytes)
         self.sha256 = hashlib.sha256(self.content).hexdigest()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import NETWORK_CHUNK_BYTES
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_body import NETWORK_CHUNK_BYTES
 from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import (
     FaultServer,
     after,
@@ -154,7 +154,7 @@ def test_what_will_not_pass_is_not_tried_again(
 def test_a_busy_server_is_tried_again_after_the_time_that_it_asks_for(
     store: Store, server: FaultServer, model_file: ModelFile
 ) -> None:
-    server.faults = [status(429, Retry_After="2"), status(500)]
+    server.faults = [status(429, Retry_After="2"), status(500), status(408)]
     started = time.monotonic()
     assert store.run("model_download", **asked(server, model_file))["changed"]
     assert time.monotonic() - started > 2

@@ -11,16 +11,14 @@ import ipaddress
 import random
 import re
 import ssl
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils._fetch_http import NETWORK_CHUNK_BYTES
+from ansible_collections.llm.orchestrator.plugins.module_utils._http_body import NETWORK_CHUNK_BYTES
 from ansible_collections.llm.orchestrator.plugins.module_utils._partial_file import KEEP_FREE_BYTES
 from ansible_collections.llm.orchestrator.tests.integration.models import test_model_download
 from ansible_collections.llm.orchestrator.tests.integration.models.fault_server import (
@@ -220,19 +218,6 @@ def test_a_download_with_tls_goes_through_the_proxy(
     assert made["changed"]
     assert_whole(store, model_file)
     assert proxy.asked == [f"{HOST}:443"] * 2
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(mount)], check=False)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        yield Disk(mount, tmp_path / "neighbour.gguf")
-    finally:
-        subprocess.run(["umount", str(mount)], check=True)
 
 
 def assert_as_before(disk: Disk) -> None:

@@ -63,7 +63,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("model_service", {"gpu_layers": -1}, "model_service_gpus is null; it takes a number or all, and"),
     ("model_service", {"gpus": "-1"}, 'model_service_gpus is \\"-1\\"; it takes a number or all, and'),
     ("model_service", {"step_tokens": 0}, "model_service_step_tokens (0) 1 to 8192"),
-    ("model_service", {"queue_limit": -1}, "model_service_queue_limit (-1) not below 0"),
+    ("model_service", {"queue_limit": -1}, "model_service_queue_limit (-1) and"),
+    ("model_service", {"prefix_store_mib": -1}, "model_service_prefix_store_mib (-1) not below 0"),
+    ("model_service", {"kv_tokens": 63}, "model_service_kv_tokens (63) at least 64"),
     ("model_service", {"path_prefix": "/"}, f"model_service_path_prefix is '/'; {PREFIX}model"),
     ("model_service", {"api_keys": ["geheim schlüssel"]}, "model_service_api_keys has a key that can't be sent in"),
     # Of the wrong type, which the arguments' specification tells.

@@ -6,11 +6,15 @@ import ctypes
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_service.engine import PromptTooLongError
+import numpy
+from numpy.typing import NDArray
+
+from model_service.engine import InvalidRequestError, PromptTooLongError
 from model_service.llama.backends import load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.native_log import NativeLog
@@ -25,18 +29,36 @@ class ModelError(Exception):
     """A model file that can't be used, in one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter: the name that requests give, its GGUF file, and how much of it is added."""
+
+    name: str
+    path: Path
+    scale: float = 1.0
+
+
 class Model:
-    """A loaded model. Reading its vocabulary is thread-safe."""
+    """A loaded model. Reading its vocabulary is thread-safe, save ``piece``.
 
-    # Layers that a GPU computes, -1 for all: of each model of the process, so it is set before the first is loaded.
-    gpu_layers = 0
+    ``adapters`` has llama.cpp's handle and the scale of each LoRA adapter, by name. ``gpu_layers`` are computed by a
+    GPU, -1 for all.
+    """
 
-    def __init__(self, path: Path, native_log: NativeLog, *, vocab_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        native_log: NativeLog,
+        *,
+        vocab_only: bool = False,
+        adapters: Sequence[Adapter] = (),
+        gpu_layers: int = 0,
+    ) -> None:
         load_backends()
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = vocab_only
-        params.n_gpu_layers = self.gpu_layers
+        params.n_gpu_layers = gpu_layers
         with _loading:
             native_log.first_error = ""
             self.handle = llama.llama_model_load_from_file(str(path).encode(), params)
@@ -46,8 +68,12 @@ class Model:
         self.vocab_size: int = llama.llama_vocab_n_tokens(self.vocab)
         self.bos_text = self._text_of(llama.llama_vocab_bos(self.vocab))
         self.eos_text = self._text_of(llama.llama_vocab_eos(self.vocab))
-        self._buffer = ctypes.create_string_buffer(256)
+        self._pieces: dict[int, bytes] = {}
         self._longest_piece = 0 if vocab_only else self._measure_longest_piece()
+        self.end_tokens = frozenset(
+            token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self.vocab, token)
+        )
+        self.adapters = {adapter.name: (self._load_adapter(adapter, native_log), adapter.scale) for adapter in adapters}
 
     @property
     def trained_context(self) -> int:
@@ -66,43 +92,77 @@ class Model:
         length = llama.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
         return None if length < 0 else buffer.value.decode(errors="replace")
 
-    def tokenize(self, text: str, limit: int) -> list[int]:
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether a part of a sequence's state can be taken over; a recurrent model has one state for all of it."""
+        return not (llama.llama_model_is_recurrent(self.handle) or llama.llama_model_is_hybrid(self.handle))
+
+    def tokenize(self, text: str, limit: int, *, add_special: bool = True) -> NDArray[numpy.int32]:
         """The tokens of a prompt, special ones recognised; PromptTooLongError for ``limit`` tokens or more.
 
         llama.cpp's time grows with the square of the number of special tokens, so a text that can't fit
         by its bytes alone is refused before it gets there.
         """
-        raw = text.encode()
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequestError("prompt", "The prompt has half of a surrogate pair") from error
         if len(raw) >= limit * self._longest_piece:
             raise PromptTooLongError(
                 f"This model's context is {limit} tokens; the prompt has {len(raw)} bytes, more than fit"
             )
         capacity = len(raw) + 2  # at least a byte a token, and the two that the model may add
-        tokens = (llama.llama_token * capacity)()
-        add_special = not (self.bos_text and text.startswith(self.bos_text))
-        count: int = llama.llama_tokenize(self.vocab, raw, len(raw), tokens, capacity, add_special, True)
+        tokens = numpy.empty(capacity, dtype=numpy.int32)
+        room = tokens.ctypes.data_as(ctypes.POINTER(llama.llama_token))
+        add_special = add_special and not (self.bos_text and text.startswith(self.bos_text))
+        count: int = llama.llama_tokenize(self.vocab, raw, len(raw), room, capacity, add_special, True)
         if count < 0:
             raise PromptTooLongError(f"The prompt would be {-count} tokens")
+        self._check_length(count, limit)
+        return tokens[:count].copy()
+
+    def checked_tokens(self, given: Sequence[int], limit: int) -> NDArray[numpy.int32]:
+        """A prompt given as tokens; raises as ``tokenize`` does, and InvalidRequestError for unknown tokens."""
+        self._check_length(len(given), limit)
+        unknown = [token for token in given if not 0 <= token < self.vocab_size]
+        if unknown:
+            raise InvalidRequestError("prompt", f"There is no token {unknown[0]}; this model has {self.vocab_size}")
+        return numpy.array(given, dtype=numpy.int32)
+
+    def _check_length(self, count: int, limit: int) -> None:
         if count >= limit:
             raise PromptTooLongError(
                 f"This model's context is {limit} tokens; the prompt alone has {count}. Shorten the messages"
             )
-        return list(tokens[:count])
 
     def piece(self, token: int) -> bytes:
-        """A token's bytes, often a part of a character; special tokens have none. Not thread-safe."""
-        length = llama.llama_token_to_piece(self.vocab, token, self._buffer, len(self._buffer), 0, False)
-        if length < 0:
-            self._buffer = ctypes.create_string_buffer(-length)
-            length = llama.llama_token_to_piece(self.vocab, token, self._buffer, -length, 0, False)
-        return self._buffer.raw[:length]
+        """A token's bytes, often a part of a character; special tokens have none. One thread only."""
+        if token not in self._pieces:
+            self._pieces[token] = self._piece(token, special=False)
+        return self._pieces[token]
 
-    def ends_generation(self, token: int) -> bool:
-        ends: bool = llama.llama_vocab_is_eog(self.vocab, token)
-        return ends
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of these tokens, special ones too."""
+        return b"".join(self._piece(token, special=True) for token in tokens).decode(errors="replace")
+
+    def _piece(self, token: int, *, special: bool) -> bytes:
+        length = -llama.llama_token_to_piece(self.vocab, token, None, 0, 0, special)
+        buffer = ctypes.create_string_buffer(max(1, length))
+        llama.llama_token_to_piece(self.vocab, token, buffer, length, 0, special)
+        return buffer.raw[: max(0, length)]
 
     def close(self) -> None:
+        for handle, _ in self.adapters.values():
+            llama.llama_adapter_lora_free(handle)
         llama.llama_model_free(self.handle)
+
+    def _load_adapter(self, adapter: Adapter, native_log: NativeLog) -> Any:
+        native_log.first_error = ""
+        handle = llama.llama_adapter_lora_init(self.handle, str(adapter.path).encode())
+        if not handle:
+            reason = native_log.first_error or "llama.cpp gave no reason"
+            raise ModelError(f"cannot load the adapter {adapter.name!r} from {adapter.path}: {reason}")
+        return handle
 
     def _measure_longest_piece(self) -> int:
         # With no room given, the answer is the length that would have been needed, negated.
@@ -123,17 +183,3 @@ def digest_of(path: Path) -> str:
     file = path.stat()
     identity = f"{path.name}:{file.st_size}:{file.st_mtime_ns}:{file.st_dev}:{file.st_ino}"
     return hashlib.sha256(identity.encode()).hexdigest()
-
-
-def check_int8(path: Path, native_log: NativeLog) -> None:
-    """Raises ModelError unless the file's header says Q8_0; reads the header and vocabulary only."""
-    model = Model(path, native_log, vocab_only=True)
-    try:
-        file_type: Any = model.metadata("general.file_type")
-    finally:
-        model.close()
-    if file_type != str(FTYPE_Q8_0):
-        raise ModelError(
-            f"{path} is not INT8: its general.file_type is {file_type or 'missing'}, Q8_0 is {FTYPE_Q8_0}. "
-            "Quantize it (model_service.quantize), or set USE_INT8=false"
-        )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -25,8 +26,8 @@ def info(weights: int, is_int8: bool = True, parameters: int = 0) -> dict[str, A
     return {"is_int8": is_int8, "parameters": parameters, "memory": memory}
 
 
-def served(model: dict[str, Any], *results: dict[str, Any]) -> dict[str, Any]:
-    return served_model({"name": "house"} | model, *results, context=512, slots=2, models_dir=ROOT)
+def served(model: dict[str, Any], *results: dict[str, Any], **also: Any) -> dict[str, Any]:
+    return served_model({"name": "house"} | model, *results, context=512, slots=2, models_dir=ROOT, **also)
 
 
 def test_what_is_there_counts_with_what_its_header_says() -> None:
@@ -92,3 +93,28 @@ def test_another_owner_is_a_change_but_takes_no_room() -> None:
     downloaded = result(f"{ROOT}/ab/house.gguf", "present, with another owner or mode", pin={"size": MIB})
     got = served({}, downloaded, result(f"{ROOT}/ab/house.gguf"), info(MIB))
     assert (got["disk_bytes"], got["changes"]) == (0, True)
+
+
+def test_its_template_and_its_adapters_are_told_where_the_container_has_them() -> None:
+    model = {
+        "chat_template_sha256": "ab" * 32,
+        "adapters": [
+            {"name": "poet", "path": f"{ROOT}/adapters/poet.gguf", "scale": 0.5},
+            {"name": "plain", "path": f"{ROOT}/plain.gguf"},
+        ],
+    }
+    got = served(model, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB), chat_template="Hi\n")
+    digest = hashlib.sha256(b"Hi\n").hexdigest()
+    assert got["entry"]["chat_template_file"] == f"/models/chat_templates/{digest}.jinja"
+    assert got["entry"]["chat_template_sha256"] == "ab" * 32
+    assert got["entry"]["adapters"] == [
+        {"name": "poet", "path": "/models/adapters/poet.gguf", "scale": 0.5},
+        {"name": "plain", "path": "/models/plain.gguf", "scale": 1.0},
+    ]
+    assert "adapters" not in served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB))["entry"]
+
+
+def test_fewer_tokens_of_all_requests_together_take_less_memory() -> None:
+    whole = served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB))["memory_bytes"]
+    half = served({}, result(f"{ROOT}/ab/house.gguf"), SKIPPED, info(MIB), kv_tokens=512)
+    assert whole - half["memory_bytes"] == info(MIB)["memory"]["kv"] // 2

@@ -1,0 +1,55 @@
+"""How much of the prompts a step may carry, by the time that steps took.
+
+A stream gets one token a step, so a step as long as a long prompt takes is a stutter for all of them.
+"""
+
+from __future__ import annotations
+
+# What of a long prompt may come between two tokens of a stream, in times of what those take.
+STRETCH = 0.7
+# A prompt that takes less is computed at once: one short delay is better than a slow start.
+SHORT_PROMPT_SECONDS = 0.5
+# With nobody to delay: what one that comes meanwhile may have to wait.
+LONGEST_STEP_SECONDS = 1.0
+_MIN_CHUNK = 8
+_WEIGHT = 0.15
+
+
+class Pace:
+    """Estimates from measured steps; ``most`` is the batch's room in tokens."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._token_seconds = 0.0  # of a prompt's token; 0: not known yet
+        self._decode_seconds: dict[int, float] = {}  # of a step without prompts, by how many generate
+
+    def chunk(self, decoding: int) -> int:
+        """Tokens of long prompts between two tokens of so many that generate."""
+        seconds = LONGEST_STEP_SECONDS if decoding == 0 else STRETCH * self._decode(decoding)
+        return self._tokens(seconds)
+
+    def short_prompt(self) -> int:
+        """Tokens that are computed at once."""
+        return self._tokens(SHORT_PROMPT_SECONDS)
+
+    def decoded(self, sequences: int, seconds: float) -> None:
+        """What a token of each of so many sequences took."""
+        before = self._decode_seconds.get(sequences, seconds)
+        self._decode_seconds[sequences] = before + _WEIGHT * (seconds - before)
+
+    def prefilled(self, tokens: int, seconds: float) -> None:
+        """What so many tokens of prompts took."""
+        each = seconds / tokens
+        before = self._token_seconds or each
+        self._token_seconds = before + _WEIGHT * (each - before)
+
+    def _tokens(self, seconds: float) -> int:
+        if not self._token_seconds:
+            return self._most
+        return max(_MIN_CHUNK, min(self._most, int(seconds / self._token_seconds)))
+
+    def _decode(self, decoding: int) -> float:
+        """Of so many, or of the next number that was measured."""
+        if not self._decode_seconds:
+            return self._token_seconds * decoding
+        return self._decode_seconds[min(self._decode_seconds, key=lambda known: abs(known - decoding))]

@@ -1,0 +1,58 @@
+"""Who waits for a slot, and in which order."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+
+from model_service.llama.sequence import Sequence
+
+# How much longer a batch request may wait than an interactive one.
+BATCH_PATIENCE = 10
+
+
+class WaitingQueue:
+    """Interactive requests go first; a batch request that has waited for ``timeout_seconds`` counts as one.
+
+    A paused sequence keeps the rank that it came with, so it goes before all that came later.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._sequences: list[Sequence] = []
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(self._sequences)
+
+    @property
+    def first(self) -> Sequence:
+        return self._sequences[0]
+
+    def add(self, sequence: Sequence) -> None:
+        insort(self._sequences, sequence, key=self.rank)
+
+    def remove(self, sequence: Sequence) -> None:
+        self._sequences.remove(sequence)
+
+    def rank(self, sequence: Sequence) -> float:
+        """The lowest goes first."""
+        return sequence.submitted_at + (self._timeout_seconds if sequence.request.priority == "batch" else 0.0)
+
+    def yields(self, sequence: Sequence, now: float) -> bool:
+        """Whether a running sequence makes room for an interactive one."""
+        return sequence.request.priority == "batch" and self.rank(sequence) > now
+
+    def expired(self, now: float) -> list[Sequence]:
+        """Removes and returns those that have waited too long for their first slot."""
+        patience = {"interactive": self._timeout_seconds, "batch": self._timeout_seconds * BATCH_PATIENCE}
+        late = [
+            each
+            for each in self._sequences
+            if not each.started_at and each.submitted_at < now - patience[each.request.priority]
+        ]
+        for each in late:
+            self._sequences.remove(each)
+        return late
