@@ -132,6 +132,7 @@ def main() -> None:
             # The order changes each time, so that neither is always the one after the other.
             for container in pair if number % 2 == 0 else reversed(pair):
                 speeds[container, case].append(container.speed(case))
+        print(f"run {number + 1} of {arguments.runs}", file=sys.stderr)
     for container in pair:
         container.close()
     print(f"{pair[0].name}, {pair[1].name}: tokens/s of one thread; the first in relation to the second")

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     settings = load(ModelSettings, SERVICE)
     logs.configure(SERVICE, settings.log_level)
+    native_log = NativeLog()  # before anything of llama.cpp's, which would write to stderr as it likes
     _use_backends(settings)
     models = settings.served_models
     if len(models) == 1:  # of several, those that can be served are
@@ -29,7 +30,7 @@ def main() -> None:
             check_files(models[0])
         except ModelFileError as error:
             fail(SERVICE, str(error))
-    server.run(build_app(settings, NativeLog(), _exit_at_once), settings, SERVICE)
+    server.run(build_app(settings, native_log, _exit_at_once), settings, SERVICE)
 
 
 def _use_backends(settings: ModelSettings) -> None:

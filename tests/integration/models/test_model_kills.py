@@ -125,8 +125,9 @@ def timed(store: Store, module: str, **options: Any) -> float:
 
 @dataclass
 class Answer:
-    """An answer in progress: the file's byte that it began with, and the one that it got to."""
+    """An answer in progress: its client's port, the file's byte that it began with, and the one that it got to."""
 
+    port: int
     start: int
     sent: int
 
@@ -143,7 +144,7 @@ class PacedServer:
 
     def _serve(self, handler: Handler) -> None:
         content, (start, _end) = handler.content, asked_range(handler) or (0, 0)
-        answer = Answer(start, start)
+        answer = Answer(handler.client_address[1], start, start)
         self.answers.append(answer)
         content_range = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
         handler.begin(206 if start else 200, len(content) - start, **content_range)
@@ -154,27 +155,30 @@ class PacedServer:
             time.sleep(PIECE_SECONDS)
 
     def read_by_client(self) -> int | None:
-        """The file's bytes that a stopped client has taken from its connection; None if it has none."""
+        """The file's bytes that a stopped client has taken from its connection; None if it has no answer."""
         self.running.clear()
         try:
             # The piece that is being sent meanwhile.
             time.sleep(0.02)
             unread = unread_bytes(int(self.server.server_address[1]))
-            return None if unread is None or not self.answers else self.answers[-1].sent - unread
+            # A busy machine may only now come to answer one that was killed before.
+            return next((one.sent - unread[one.port] for one in reversed(self.answers) if one.port in unread), None)
         finally:
             self.running.set()
 
 
-def unread_bytes(port: int) -> int | None:
-    """What lies in the queues of the connection to a port of this machine; None if there is none."""
+def unread_bytes(port: int) -> dict[int, int]:
+    """What lies in the queues of each connection to a port of this machine, by its client's port."""
     connection = re.compile(r" *\d+: \w+:(?P<local>\w{4}) \w+:(?P<far>\w{4}) 01 (?P<out>\w{8}):(?P<unread>\w{8})")
-    queues = {}
+    unread, unsent = {}, {}
     for line in Path("/proc/net/tcp").read_text().splitlines():
-        match = connection.match(line)
-        if match and port in (int(match["local"], 16), int(match["far"], 16)):
-            client = int(match["far"], 16) == port
-            queues[client] = int(match["unread" if client else "out"], 16)
-    return sum(queues.values()) if True in queues else None
+        if match := connection.match(line):
+            local, far = int(match["local"], 16), int(match["far"], 16)
+            if far == port:
+                unread[local] = int(match["unread"], 16)
+            elif local == port:
+                unsent[far] = int(match["out"], 16)
+    return {client: count + unsent.get(client, 0) for client, count in unread.items()}
 
 
 def on_disk(store: Store, model_file: ModelFile) -> tuple[str, int]:
@@ -205,7 +209,7 @@ def test_a_download_that_is_killed_at_any_moment_goes_on_where_it_was(
         read = paced.read_by_client()
         kill(run)
         assert partial(store) == []
-        assert [answer.start for answer in paced.answers[before:]] in ([], [kept])
+        assert {answer.start for answer in paced.answers[before:]} <= {kept}
         stage, kept = on_disk(store, model_file)
         stages[stage] += 1
         if stage == "growing" and read is not None:
