@@ -237,7 +237,7 @@ class Scheduler:
         short = self._pace.short_prompt()
         at_once = max(short, chunk)
         for sequence in prefilling:
-            is_short = decoding == 0 or sequence.pending <= short
+            is_short = decoding == 0 or len(sequence.tokens) - sequence.cached <= short
             count = min(sequence.pending, room, at_once if is_short else chunk)
             if count > 0:
                 parts.append(Part(sequence, count))
