@@ -57,7 +57,7 @@ def test_with_nobody_to_delay_a_step_is_as_long_as_a_newcomer_may_wait() -> None
 
 
 def test_chunks_shrink_when_prompts_take_longer_and_grow_again() -> None:
-    pace = measured(0.001, 0.1)
+    pace = measured(0.001, 0.5)
     before = pace.chunk(8)
     for _ in range(30):
         pace.prefilled(100, 1.0)  # ten times as long
@@ -66,6 +66,14 @@ def test_chunks_shrink_when_prompts_take_longer_and_grow_again() -> None:
     for _ in range(60):
         pace.prefilled(100, 0.1)
     assert pace.chunk(8) == pytest.approx(before, rel=0.1)
+
+
+def test_what_a_small_chunk_takes_does_not_make_the_next_smaller() -> None:
+    pace = measured(0.001, 0.1)
+    before = pace.chunk(8)
+    for _ in range(30):
+        pace.prefilled(20, 0.2)  # all weights are read for few tokens
+    assert pace.chunk(8) == before
 
 
 def test_chunks_grow_with_the_time_that_a_step_takes_anyway() -> None:

@@ -6,12 +6,15 @@ A stream gets one token a step, so a step as long as a long prompt takes is a st
 from __future__ import annotations
 
 # What of a long prompt may come between two tokens of a stream, in times of what those take.
-STRETCH = 0.7
+STRETCH = 0.5
 # A prompt that takes less is computed at once: one short delay is better than a slow start.
 SHORT_PROMPT_SECONDS = 0.5
 # With nobody to delay: what one that comes meanwhile may have to wait.
 LONGEST_STEP_SECONDS = 1.0
-_MIN_CHUNK = 8
+_MIN_CHUNK = 16
+# Of fewer tokens each takes several times as long, since all weights are read for them: an estimate by those would
+# make the chunks smaller and smaller.
+_MIN_MEASURED = 32
 _WEIGHT = 0.15
 
 
@@ -39,6 +42,8 @@ class Pace:
 
     def prefilled(self, tokens: int, seconds: float) -> None:
         """What so many tokens of prompts took."""
+        if tokens < _MIN_MEASURED and self._token_seconds:
+            return
         each = seconds / tokens
         before = self._token_seconds or each
         self._token_seconds = before + _WEIGHT * (each - before)
