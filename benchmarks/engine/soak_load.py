@@ -64,9 +64,10 @@ async def a_prompt(client: httpx.AsyncClient) -> str:
 
 async def chat(client: httpx.AsyncClient, chance: random.Random) -> str:
     count = chance.choice([1, 16, 60])
+    choices = chance.choice([1, 1, 1, 1, 2])
     body = {"model": MODEL, "messages": messages(chance), "max_tokens": count, "temperature": chance.choice([0, 1])}
-    if chance.random() < 0.2:
-        body |= {"n": 2, "seed": chance.randrange(1000)}
+    if choices > 1:
+        body |= {"n": choices, "seed": chance.randrange(1000)}
     if chance.random() < 0.2:
         body |= {"logprobs": True, "top_logprobs": 3}
     if chance.random() < 0.2:
@@ -74,7 +75,7 @@ async def chat(client: httpx.AsyncClient, chance: random.Random) -> str:
     answer = await client.post(CHAT, json=body)
     if _is_overload(answer):
         return "overload"
-    _check_usage(_checked(answer), count * body.get("n", 1))
+    _check_usage(_checked(answer), count * choices)
     return "answered"
 
 
