@@ -42,7 +42,7 @@ def probe(path: Path, size: ContextSize, adapters: tuple[Adapter, ...]) -> dict[
             raise ModelError(f"cannot compute with {path}: llama_decode returned {status}")
         if not numpy.isfinite(context.logits(index)).all():
             raise ModelError(f"cannot compute with {path}: its logits are no numbers; its weights are damaged")
-        context.clear_slot(0)
+        context.cache.clear(0)
     return {"memory_bytes": max(0, _resident_bytes() - before)}
 
 

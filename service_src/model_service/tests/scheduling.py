@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy
 
 from model_service.engine import Delta, Finished, GenerationRequest, Priority, Sampling
-from model_service.llama.bindings import llama
 from model_service.llama.context import Context, ContextSize
 from model_service.llama.model import Model
 from model_service.llama.sampler import Logits
@@ -38,13 +37,19 @@ class FaultyContext(Context):
         self.decodes = 0
         self._slots = size.slots
         self._tokens: list[int] = []
+        self.batch_slots: list[int] = []  # of the parts of the last batch
+        self.has_prompts = False  # whether one of them had more than one token
 
     def clear_batch(self) -> None:
         super().clear_batch()
         self._tokens = []
+        self.batch_slots = []
+        self.has_prompts = False
 
     def add(self, slot: int, position: int, tokens: TokenSequence[int], wants_logits: bool) -> int:
         self._tokens += tokens
+        self.batch_slots.append(slot)
+        self.has_prompts |= len(tokens) > 1
         return super().add(slot, position, tokens, wants_logits)
 
     def decode(self) -> int:
@@ -57,8 +62,8 @@ class FaultyContext(Context):
 
     @property
     def lengths(self) -> list[int]:
-        """How many tokens llama.cpp has of each slot, the scratch sequence last."""
-        return [llama.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in range(self._slots + 1)]
+        """How many tokens llama.cpp has of each slot; of one cache for all, the scratch sequence last."""
+        return [self.cache.length(slot) for slot in range(self._slots + (0 if self.cache.is_split else 1))]
 
 
 class Bench:
@@ -149,7 +154,7 @@ class Bench:
         assert self.scheduler.running == ()
         assert not self.scheduler.has_work
         assert self.scheduler.kv_tokens == 0
-        assert self.context.lengths == [0] * (self.size.slots + 1)
+        assert not any(self.context.lengths)
 
 
 def words(count: int, first: str = "word") -> str:
@@ -174,5 +179,5 @@ def _logits_after(bench: Bench, tokens: list[int]) -> Logits:
         index = context.add(0, start, tokens[start : start + step], wants_logits=True)
         assert context.decode() == 0
     logits = context.logits(index).copy()
-    context.clear_slot(0)
+    context.cache.clear(0)
     return logits

@@ -65,11 +65,12 @@ def test_a_prefix_shared_by_requests_that_arrive_together_is_computed_once_and_c
             assert_same_save_ties(bench, one.tokens, other.tokens)
 
 
+@pytest.mark.parametrize("kv_tokens", [1279, 1280], ids=["unified", "split"])
 @pytest.mark.parametrize("computed", [0, 70, SHORT], ids=["before", "during", "after"])
 def test_an_heir_goes_on_when_the_prefix_loses_its_owner(
-    model: Model, prefix: list[int], prompts: list[list[int]], computed: int
+    model: Model, prefix: list[int], prompts: list[list[int]], computed: int, kv_tokens: int
 ) -> None:
-    with Bench(model, slots=5, context=256, kv_tokens=1400, step_tokens=64, store_bytes=0) as bench:
+    with Bench(model, slots=5, context=256, kv_tokens=kv_tokens, step_tokens=64, store_bytes=0) as bench:
         owner, *heirs = (bench.sequence(prompt, 4) for prompt in prompts[:5])
         bench.add(owner, *heirs)
         if computed:
@@ -102,12 +103,15 @@ def test_each_owner_leaves_and_the_last_heir_still_finishes(
         bench.assert_empty()
 
 
-def test_a_chain_of_waiters_shares_what_each_has_with_the_one_before(model: Model, prefix: list[int]) -> None:
+@pytest.mark.parametrize("kv_tokens", [1279, 1280], ids=["unified", "split"])
+def test_a_chain_of_waiters_shares_what_each_has_with_the_one_before(
+    model: Model, prefix: list[int], kv_tokens: int
+) -> None:
     """Each goes along with the one before for longer than with all others."""
     lengths = range(30, 180, 30)
     chain = [[*prefix[:length], length, *prefix[:20]] for length in lengths]
     unique = 150 + sum(len(prompt) - length for prompt, length in zip(chain, lengths, strict=True))
-    with Bench(model, slots=5, context=256, kv_tokens=1400, step_tokens=64, store_bytes=0) as bench:
+    with Bench(model, slots=5, context=256, kv_tokens=kv_tokens, step_tokens=64, store_bytes=0) as bench:
         users = [bench.sequence(prompt, 4) for prompt in chain]
         bench.add(*users)
         bench.step()
@@ -118,10 +122,13 @@ def test_a_chain_of_waiters_shares_what_each_has_with_the_one_before(model: Mode
         bench.assert_empty()
 
 
+@pytest.mark.parametrize("kv_tokens", [1279, 1280], ids=["unified", "split"])
 @pytest.mark.parametrize("middle", [1, 2, 3])
-def test_a_chain_of_waiters_holds_when_one_in_the_middle_leaves(model: Model, prefix: list[int], middle: int) -> None:
+def test_a_chain_of_waiters_holds_when_one_in_the_middle_leaves(
+    model: Model, prefix: list[int], middle: int, kv_tokens: int
+) -> None:
     chain = [[*prefix[:length], length, *prefix[:20]] for length in range(30, 180, 30)]
-    with Bench(model, slots=5, context=256, kv_tokens=1400, step_tokens=64, store_bytes=0) as bench:
+    with Bench(model, slots=5, context=256, kv_tokens=kv_tokens, step_tokens=64, store_bytes=0) as bench:
         users = [bench.sequence(prompt, 4) for prompt in chain]
         bench.add(*users)
         bench.step()
@@ -314,6 +321,7 @@ def test_who_has_ended_is_nobodys_source(model: Model, prompts: list[list[int]])
         bench.add(*users)
         for ended in users:
             bench.run_until(lambda ended=ended: bool(bench.ends(ended)))  # type: ignore[misc]
+            bench.step()
             assert_no_source(ended)
             assert all(other.source is not ended for other in users)
         bench.assert_empty()

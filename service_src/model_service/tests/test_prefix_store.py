@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as Series
 from typing import cast
 
 import numpy
 import pytest
 
 from model_service.engine import GenerationRequest
-from model_service.llama.context import Context, State
+from model_service.llama.kv_cache import Cache
+from model_service.llama.kv_state import State
 from model_service.llama.prefix_store import BLOCK_TOKENS, PrefixStore
 from model_service.llama.sequence import Sequence, Tokens
 
@@ -17,22 +20,21 @@ BLOCK_BYTES = 100
 
 
 class Slots:
-    """A context as far as the store needs one: a state says which positions it is of."""
+    """A cache as far as the store needs one: a state says which positions it is of."""
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
         self.saved: list[tuple[int, int]] = []
         self.restored: list[int] = []
 
-    def save(self, slot: int, start: int, end: int) -> State:
-        self.saved.append((start, end))
-        return numpy.full(BLOCK_BYTES, start // BLOCK_TOKENS, dtype=numpy.uint8)
+    def save(self, slot: int, starts: Iterable[int], count: int) -> Iterator[State]:
+        for start in starts:
+            self.saved.append((start, start + count))
+            yield numpy.full(BLOCK_BYTES, start // BLOCK_TOKENS, dtype=numpy.uint8)
 
-    def restore(self, slot: int, state: State) -> bool:
-        if len(self.restored) == self.room:
-            return False
-        self.restored.append(int(state[0]))
-        return True
+    def restore(self, slot: int, blocks: Series[State]) -> int:
+        self.restored += [int(block[0]) for block in blocks[: self.room]]
+        return min(self.room, len(blocks))
 
 
 def sequence(tenant: str = "", adapter: str | None = None) -> Sequence:
@@ -46,7 +48,7 @@ def tokens(blocks: float, first: int = 0) -> Tokens:
 
 def save(store: PrefixStore, of: Tokens, slots: Slots | None = None, **who: str) -> Slots:
     slots = slots or Slots()
-    store.save(cast(Context, slots), sequence(**who), of)
+    store.save(cast(Cache, slots), sequence(**who), of)
     return slots
 
 
@@ -126,7 +128,7 @@ def test_it_restores_in_order_from_where_it_is_told() -> None:
     store = PrefixStore(10 * BLOCK_BYTES)
     save(store, tokens(5))
     slots = Slots()
-    assert store.restore(cast(Context, slots), sequence(), tokens(4), BLOCK_TOKENS) == 3 * BLOCK_TOKENS
+    assert store.restore(cast(Cache, slots), sequence(), tokens(4), BLOCK_TOKENS) == 3 * BLOCK_TOKENS
     assert slots.restored == [1, 2, 3]
 
 
@@ -134,7 +136,7 @@ def test_it_restores_as_far_as_there_is_room() -> None:
     store = PrefixStore(10 * BLOCK_BYTES)
     save(store, tokens(5))
     slots = Slots(room=2)
-    assert store.restore(cast(Context, slots), sequence(), tokens(5), 0) == 2 * BLOCK_TOKENS
+    assert store.restore(cast(Cache, slots), sequence(), tokens(5), 0) == 2 * BLOCK_TOKENS
     assert slots.restored == [0, 1]
 
 
@@ -142,7 +144,7 @@ def test_restoring_counts_as_use() -> None:
     store = PrefixStore(4 * BLOCK_BYTES)
     save(store, tokens(2, first=1000))
     save(store, tokens(2, first=2000))
-    store.restore(cast(Context, Slots()), sequence(), tokens(2, first=1000), 0)
+    store.restore(cast(Cache, Slots()), sequence(), tokens(2, first=1000), 0)
     save(store, tokens(2, first=3000))
     assert store.known_length(sequence(), tokens(2, first=1000)) == 2 * BLOCK_TOKENS
     assert store.known_length(sequence(), tokens(2, first=2000)) == 0

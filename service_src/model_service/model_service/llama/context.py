@@ -1,4 +1,4 @@
-"""The KV cache and the batch of one llama.cpp context. One thread only, save ``abort``."""
+"""The batch of one llama.cpp context, and its KV cache. One thread only, save ``abort``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from numpy.typing import NDArray
 
 from model_service.llama.bindings import llama
+from model_service.llama.kv_cache import SplitCache, UnifiedCache
 from model_service.llama.model import Model, ModelError
 from model_service.llama.sampler import Logits
 
@@ -20,8 +20,6 @@ ABORTED = 2  # llama_decode's status
 # Python would fetch the interpreter's lock each time, and wait for whoever has it. strlen of a buffer that begins with
 # a zero byte is 0, "go on", and of one that holds one byte before it 1.
 _is_set = ctypes.cast(ctypes.CDLL(None).strlen, llama.ggml_abort_callback)
-
-State = NDArray[numpy.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +38,14 @@ class ContextSize:
 
 
 class Context:
-    """``slots`` sequences in one pool of cells, which sequences with a common beginning share.
-
-    A pool of their own for each would make decoding a tenth faster where nothing is shared, but sharing a copy, and
-    what one sequence doesn't need would be lost to the others (benchmarks/README.md has the measurements).
-    """
+    """``slots`` sequences. ``cache`` is split where each has room for the longest anyway, else one pool for all."""
 
     def __init__(self, model: Model, size: ContextSize) -> None:
         params = llama.llama_context_default_params()
-        params.n_ctx = size.kv_tokens
-        params.n_seq_max = size.slots + 1
-        params.kv_unified = True
+        is_split = size.kv_tokens >= size.slots * size.context and model.splits_cache
+        params.n_ctx = size.slots * size.context if is_split else size.kv_tokens
+        params.n_seq_max = size.slots + (0 if is_split else 1)  # one more, to save and restore through
+        params.kv_unified = not is_split
         params.n_batch = params.n_ubatch = size.step_tokens
         params.n_outputs_max = size.slots + 1
         params.type_k = params.type_v = KV_TYPES[size.kv_type]
@@ -63,9 +58,8 @@ class Context:
                 "lower MODEL_KV_TOKENS, MODEL_SLOTS or MODEL_CONTEXT, or give it more memory"
             )
         self._model = model
-        self._memory = llama.llama_get_memory(self._handle)
+        self.cache = SplitCache(self._handle) if is_split else UnifiedCache(self._handle, scratch=size.slots)
         self._batch = llama.llama_batch_init(size.step_tokens, 0, 1)
-        self._scratch = size.slots  # a sequence of no request's, to save and restore parts through
         self._adapter: str | None = None
         self._row_type = ctypes.c_float * model.vocab_size
         self._abort = ctypes.create_string_buffer(2)
@@ -123,37 +117,6 @@ class Context:
         floats: Any = self._row_type.from_address(ctypes.addressof(row.contents))
         return numpy.frombuffer(floats, dtype=numpy.float32)
 
-    def share(self, source: int, slot: int, length: int) -> None:
-        """Gives ``slot`` the first ``length`` tokens of ``source``, in the same cells."""
-        llama.llama_memory_seq_cp(self._memory, source, slot, 0, length)
-
-    def truncate(self, slot: int, length: int) -> None:
-        """Takes away all that the slot has behind its first ``length`` tokens."""
-        llama.llama_memory_seq_rm(self._memory, slot, length, -1)
-
-    def clear_slot(self, slot: int) -> None:
-        llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
-
-    def save(self, slot: int, start: int, end: int) -> State:
-        """A copy of what the slot has at these positions."""
-        llama.llama_memory_seq_cp(self._memory, slot, self._scratch, start, end)
-        size = llama.llama_state_seq_get_size(self._handle, self._scratch)
-        state = numpy.empty(size, dtype=numpy.uint8)
-        llama.llama_state_seq_get_data(self._handle, _pointer(state), size, self._scratch)
-        self.clear_slot(self._scratch)
-        return state
-
-    def restore(self, slot: int, state: State) -> bool:
-        """Adds what ``save`` gave to the slot; False, and nothing is added, where no room is left."""
-        read = llama.llama_state_seq_set_data(self._handle, _pointer(state), len(state), self._scratch)
-        llama.llama_memory_seq_cp(self._memory, self._scratch, slot, -1, -1)
-        self.clear_slot(self._scratch)
-        return bool(read)
-
     def close(self) -> None:
         llama.llama_batch_free(self._batch)
         llama.llama_free(self._handle)
-
-
-def _pointer(state: State) -> Any:
-    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -27,6 +27,7 @@ from model_service.engine import (
     ModelFacts,
     NotReadyError,
     OverloadedError,
+    Priority,
     SlotState,
 )
 from model_service.llama.context import Context, ContextSize
@@ -36,6 +37,7 @@ from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar, check_logit_bias
 from model_service.llama.scheduler import Limits, Scheduler
 from model_service.llama.sequence import Sequence, Tokens
+from model_service.llama.waiting import patience_seconds
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class LlamaEngine:
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         context = self.facts.context
-        self._refuse_when_full()
+        self._refuse_when_full(request.priority)
         self._in_flight += 1
         try:
             prompt = await self._tokens_of(request.prompt, context)
@@ -195,17 +197,23 @@ class LlamaEngine:
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
 
-    def _refuse_when_full(self) -> None:
-        if self._in_flight < self._config.size.slots + self._config.queue_limit:
+    def _refuse_when_full(self, priority: Priority) -> None:
+        """At once, rather than after a wait that is in vain."""
+        slots, most_waiting = self._config.size.slots, self._config.queue_limit
+        waiting = self._in_flight - slots
+        if waiting < 0:
             return
         assert self._scheduler is not None
-        slots = self._config.size.slots
-        expected = self._scheduler.slot_seconds * self._in_flight / slots
-        raise OverloadedError(
-            "queue_full",
-            f"All {slots} slots are busy and {self._config.queue_limit} requests wait; try again later",
-            retry_after=min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(expected))),
-        )
+        expected = self._scheduler.slot_seconds * waiting / slots
+        patience = patience_seconds(priority, self._config.limits.queue_timeout_seconds)
+        if waiting >= most_waiting:
+            message = f"All {slots} slots are busy and {most_waiting} requests wait; try again later"
+        elif expected > patience:
+            message = f"All {slots} slots are busy, with none for this request within {patience:g} s; try again later"
+        else:
+            return
+        retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(expected)))
+        raise OverloadedError("queue_full", message, retry_after=retry_after)
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:
         with self._wake:

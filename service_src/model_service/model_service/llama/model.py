@@ -22,6 +22,7 @@ from model_service.llama.native_log import NativeLog
 FTYPE_Q8_0 = 7
 # The log that says why a model can't be loaded doesn't say which one.
 _loading = threading.Lock()
+_PLAIN_POSITIONS = (llama.LLAMA_ROPE_TYPE_NONE, llama.LLAMA_ROPE_TYPE_NORM, llama.LLAMA_ROPE_TYPE_NEOX)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,14 +51,13 @@ class Model:
         path: Path,
         native_log: NativeLog,
         *,
-        vocab_only: bool = False,
         adapters: Sequence[Adapter] = (),
         gpu_layers: int = 0,
     ) -> None:
+        self._native_log = native_log  # which llama.cpp calls as long as there is a model
         load_backends()
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
-        params.vocab_only = vocab_only
         params.n_gpu_layers = gpu_layers
         with _loading:
             native_log.first_error = ""
@@ -69,7 +69,7 @@ class Model:
         self.bos_text = self._text_of(llama.llama_vocab_bos(self.vocab))
         self.eos_text = self._text_of(llama.llama_vocab_eos(self.vocab))
         self._pieces: dict[int, bytes] = {}
-        self._longest_piece = 0 if vocab_only else self._measure_longest_piece()
+        self._longest_piece = self._measure_longest_piece()
         self.end_tokens = frozenset(
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self.vocab, token)
         )
@@ -96,6 +96,13 @@ class Model:
     def shares_prefixes(self) -> bool:
         """Whether a part of a sequence's state can be taken over; a recurrent model has one state for all of it."""
         return not (llama.llama_model_is_recurrent(self.handle) or llama.llama_model_is_hybrid(self.handle))
+
+    @property
+    def splits_cache(self) -> bool:
+        """Whether a sequence's state is of the form that ``kv_state`` knows, and nobody has turns of their own."""
+        has_plain_positions = llama.llama_model_rope_type(self.handle) in _PLAIN_POSITIONS
+        has_window = llama.llama_model_n_swa(self.handle) > 0
+        return self.shares_prefixes and has_plain_positions and not has_window and not self.adapters
 
     def tokenize(self, text: str, limit: int, *, add_special: bool = True) -> NDArray[numpy.int32]:
         """The tokens of a prompt, special ones recognised; PromptTooLongError for ``limit`` tokens or more.

@@ -10,7 +10,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from model_service.llama.context import Context, State
+from model_service.llama.kv_cache import Cache
+from model_service.llama.kv_state import State
 from model_service.llama.sequence import Sequence, Tokens
 
 BLOCK_TOKENS = 16
@@ -33,34 +34,30 @@ class PrefixStore:
             count += BLOCK_TOKENS
         return count
 
-    def save(self, context: Context, sequence: Sequence, tokens: Tokens) -> None:
+    def save(self, cache: Cache, sequence: Sequence, tokens: Tokens) -> None:
         """Keeps these tokens, all of which the sequence's slot has computed, or the first of them that have room."""
         keys = list(_keys(sequence, tokens))
         self._touch(keys)
-        room = self._limit
-        for number, key in enumerate(keys):
-            if key not in self._blocks:
-                start = number * BLOCK_TOKENS
-                state = context.save(sequence.slot, start, start + BLOCK_TOKENS)
-                if len(state) > room:
-                    break
-                self._blocks[key] = state
-                self.bytes += len(state)
-                while self.bytes > self._limit:
-                    self.bytes -= len(self._blocks.popitem(last=False)[1])
-            room -= len(self._blocks[key])
+        known = self.known_length(sequence, tokens) // BLOCK_TOKENS
+        starts = range(known * BLOCK_TOKENS, len(keys) * BLOCK_TOKENS, BLOCK_TOKENS)
+        if not starts:
+            return
+        room = self._limit - sum(self._blocks[key].nbytes for key in keys[:known])
+        for key, state in zip(keys[known:], cache.save(sequence.slot, starts, BLOCK_TOKENS), strict=False):
+            room -= state.nbytes
+            if room < 0:
+                break
+            self._blocks[key] = state
+            self.bytes += state.nbytes
+            while self.bytes > self._limit:
+                self.bytes -= self._blocks.popitem(last=False)[1].nbytes
         self._touch(keys)
 
-    def restore(self, context: Context, sequence: Sequence, tokens: Tokens, start: int) -> int:
+    def restore(self, cache: Cache, sequence: Sequence, tokens: Tokens, start: int) -> int:
         """Gives the sequence's slot these tokens, all known, from ``start`` on; returns how many it got."""
         keys = list(_keys(sequence, tokens))
         self._touch(keys)
-        restored = 0
-        for key in keys[start // BLOCK_TOKENS :]:
-            if not context.restore(sequence.slot, self._blocks[key]):
-                break
-            restored += BLOCK_TOKENS
-        return restored
+        return BLOCK_TOKENS * cache.restore(sequence.slot, [self._blocks[key] for key in keys[start // BLOCK_TOKENS :]])
 
     def _touch(self, keys: list[bytes]) -> None:
         # A block is of no use without those before it, so they go later.

@@ -26,6 +26,7 @@ from model_service.engine import (
 )
 from model_service.llama.context import ABORTED, Context, ContextSize
 from model_service.llama.counters import Counters
+from model_service.llama.kv_cache import SplitCache
 from model_service.llama.model import Model
 from model_service.llama.pace import Pace
 from model_service.llama.part import Beginning, Part
@@ -33,6 +34,7 @@ from model_service.llama.prefix_store import BLOCK_TOKENS, PrefixStore
 from model_service.llama.prefix_tree import PrefixTree
 from model_service.llama.sampler import Candidates, Sampler, SamplingError, logprobs_of
 from model_service.llama.sequence import Sequence, Tokens
+from model_service.llama.slots import Slots
 from model_service.llama.waiting import WaitingQueue
 
 log = logging.getLogger(__name__)
@@ -58,11 +60,11 @@ class Scheduler:
         self._make_context = make_context
         self._context = make_context()
         self._candidates = Candidates(model.vocab_size)
-        self._free_slots = list(reversed(range(size.slots)))
+        self._slots = Slots(size.slots)
         self._waiting = WaitingQueue(limits.queue_timeout_seconds)
         self._limits = limits
         self._running: list[Sequence] = []  # in the order of admission
-        self._tree = PrefixTree(lambda source, heir, length: self._context.share(source.slot, heir.slot, length))
+        self._tree = PrefixTree(lambda source, heir, length: self._context.cache.share(source.slot, heir.slot, length))
         self._store = PrefixStore(limits.prefix_store_bytes if model.shares_prefixes else 0)
         self._pace = Pace(size.step_tokens)
         self._adapter: str | None = None
@@ -111,13 +113,16 @@ class Scheduler:
 
     def end_all(self, error: EngineError) -> None:
         """Ends all requests without touching the context, which may be lost."""
-        self.outbox += [(sequence, error) for sequence in (*self._running, *self._waiting)]
+        begun = [sequence for sequence in self._running if not sequence.has_ended]
+        self.outbox += [(sequence, error) for sequence in (*begun, *self._waiting)]
         self._running.clear()
         for sequence in tuple(self._waiting):
             self._waiting.remove(sequence)
 
     def step(self) -> None:
         """Computes one batch and hands out its tokens."""
+        for sequence in [each for each in self._running if each.has_ended]:
+            self._release(sequence)  # only now: nobody should wait for a last token until it is saved what led to it
         self._expire()
         self._admit()
         for sequence in self._running:
@@ -139,7 +144,7 @@ class Scheduler:
             started = time.perf_counter()
             self._context.decode()
             seconds = time.perf_counter() - started
-            self._context.clear_slot(0)
+            self._context.cache.clear(0)
         self._pace.prefilled(len(tokens), seconds)
 
     def close(self) -> None:
@@ -155,7 +160,7 @@ class Scheduler:
     def _admit(self) -> None:
         while self._waiting:
             sequence = self._waiting.first
-            if self._free_slots:
+            if self._slots:
                 beginning = self._beginning(sequence)
                 if self._has_room(len(sequence.tokens) - beginning.shared):
                     self._waiting.remove(sequence)
@@ -184,8 +189,8 @@ class Scheduler:
         stored = self._store.known_length(sequence, _array(sequence.tokens[:-1]))
         if source is None or stored <= shared:
             return Beginning(source, shared, stored if source is None else 0)
-        # The store goes on at a block's border, and at once.
-        shared = min(shared, source.computed) // BLOCK_TOKENS * BLOCK_TOKENS
+        # The store goes on at a block's border, and at once; a cache that copies anyway has all of it from there.
+        shared = 0 if self._context.cache.is_split else min(shared, source.computed) // BLOCK_TOKENS * BLOCK_TOKENS
         return Beginning(source if shared else None, shared, stored)
 
     def _start(self, sequence: Sequence, beginning: Beginning) -> None:
@@ -197,13 +202,13 @@ class Scheduler:
                 self.outbox.append((sequence, error))
                 return
             sequence.started_at = time.perf_counter()
-        sequence.slot = self._free_slots.pop()
+        self._slots.take(sequence)
         self._running.append(sequence)
         self._tree.add(sequence, beginning.source, beginning.shared)
         if beginning.stored > beginning.shared:
             self._tree.advance(sequence)
             before = _array(sequence.tokens[: beginning.stored])
-            sequence.computed += self._store.restore(self._context, sequence, before, beginning.shared)
+            sequence.computed += self._store.restore(self._context.cache, sequence, before, beginning.shared)
         if is_new:
             sequence.cached = sequence.computed
             cached = max(sequence.computed, beginning.shared)
@@ -228,6 +233,8 @@ class Scheduler:
             self._pause_youngest()  # no cell is free for any of them
             return self._next_parts()
         self._decoded_last.add(self._adapter)
+        if isinstance(self._context.cache, SplitCache):
+            self._slots.close_gaps(decoding, self._running, self._context.cache.exchange)
         return [Part(each, 1) for each in sorted(decoding, key=lambda each: each.slot)]
 
     def _prompt_parts(self, prefilling: list[Sequence], decoding: int, room: int) -> list[Part]:
@@ -287,7 +294,7 @@ class Scheduler:
             self.counters.sample_seconds += time.perf_counter() - started - seconds
         elif status == ABORTED:
             for part in parts:
-                self._context.truncate(part.sequence.slot, part.sequence.computed)
+                self._context.cache.truncate(part.sequence.slot, part.sequence.computed)
         elif status < -1:
             self._replace_context(parts, status)
         elif len(parts) > 1:
@@ -321,7 +328,7 @@ class Scheduler:
         if reason is not None:
             self.outbox.append((sequence, sequence.finished(reason, now)))
             self.slot_seconds += 0.1 * (now - sequence.started_at - self.slot_seconds)
-            self._release(sequence)
+            sequence.has_ended = True
             self._close(sequence)
 
     def _text_of(self, sequence: Sequence, token: int) -> tuple[str, FinishReason | None]:
@@ -365,7 +372,9 @@ class Scheduler:
         self._tree.clear()
         for sequence in tuple(self._running):
             self._running.remove(sequence)
-            self._free_slots.append(sequence.slot)
+            self._slots.give_back(sequence)
+            if sequence.has_ended:
+                continue
             if sequence.generated or sequence.lost_contexts > 1:
                 self.counters.failed += 1
                 self._close(sequence)
@@ -379,10 +388,10 @@ class Scheduler:
         self._running.remove(sequence)
         if keep and self._limits.prefix_store_bytes and self._model.shares_prefixes:
             whole = sequence.computed // BLOCK_TOKENS * BLOCK_TOKENS
-            self._store.save(self._context, sequence, _array(sequence.tokens[:whole]))
+            self._store.save(self._context.cache, sequence, _array(sequence.tokens[:whole]))
         self._tree.remove(sequence)
-        self._context.clear_slot(sequence.slot)
-        self._free_slots.append(sequence.slot)
+        self._context.cache.clear(sequence.slot)
+        self._slots.give_back(sequence)
         sequence.computed = 0
 
     @staticmethod

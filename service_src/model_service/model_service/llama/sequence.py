@@ -40,6 +40,7 @@ class Sequence:
     started_at: float = 0.0  # 0: never had a slot
     first_token_at: float = 0.0
     is_cancelled: bool = False  # set by the event loop
+    has_ended: bool = False  # has all its tokens, and still its slot
     lost_contexts: int = 0  # how often the context was lost while it was computed
 
     def __post_init__(self) -> None:

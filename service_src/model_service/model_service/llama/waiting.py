@@ -5,10 +5,16 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 
+from model_service.engine import Priority
 from model_service.llama.sequence import Sequence
 
 # How much longer a batch request may wait than an interactive one.
 BATCH_PATIENCE = 10
+
+
+def patience_seconds(priority: Priority, timeout_seconds: float) -> float:
+    """How long a request may wait for its first slot."""
+    return timeout_seconds * (BATCH_PATIENCE if priority == "batch" else 1)
 
 
 class WaitingQueue:
@@ -47,11 +53,11 @@ class WaitingQueue:
 
     def expired(self, now: float) -> list[Sequence]:
         """Removes and returns those that have waited too long for their first slot."""
-        patience = {"interactive": self._timeout_seconds, "batch": self._timeout_seconds * BATCH_PATIENCE}
         late = [
             each
             for each in self._sequences
-            if not each.started_at and each.submitted_at < now - patience[each.request.priority]
+            if not each.started_at
+            and each.submitted_at < now - patience_seconds(each.request.priority, self._timeout_seconds)
         ]
         for each in late:
             self._sequences.remove(each)
