@@ -82,8 +82,8 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
-  - ansible.builtin.constructed
-  - ansible.builtin.inventory_cache
+  - constructed
+  - inventory_cache
 notes:
   - An error ends the program with exit code 4. Ansible by itself would warn and go on without hosts.
   - The cache holds what the command has said. Its key covers the directory, the backend, the workspace, the output, and
@@ -92,10 +92,12 @@ notes:
 """
 
 EXAMPLES = r"""
+---
 # inventories/fleet/terraform.yml: through the command, from the directory that terraform apply is run in
 plugin: llm.orchestrator.terraform
 project_path: ../../terraform/aws
 
+---
 # OpenTofu, in a workspace, kept for ten minutes
 plugin: llm.orchestrator.terraform
 project_path: ../../terraform/aws
@@ -106,10 +108,12 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/ansible-inventory
 cache_timeout: 600
 
+---
 # On a machine without Terraform: a file that terraform output -json has written
 plugin: llm.orchestrator.terraform
 output_file: outputs.json
 
+---
 # A group for each zone, and the address that another variable holds
 plugin: llm.orchestrator.terraform
 state_file: ../../terraform/aws/terraform.tfstate
@@ -127,7 +131,7 @@ compose:
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +245,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             return None
 
     def _add(self, fleet: Fleet) -> None:
+        self._check_names(fleet, map(self._sanitize_group_name, self.get_option("groups")))
         self._set("all", fleet.vars)
         for group, variables in fleet.groups.items():
             self.inventory.add_group(group)
@@ -253,7 +258,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self._set(name, host.vars | {"ansible_host": host.address})
         for name in fleet.hosts:
             self._construct(name)
-        same = sorted(set(fleet.hosts) & set(self.inventory.groups))
+        # Which groups keyed_groups makes is known only now.
+        self._check_names(fleet)
+
+    def _check_names(self, fleet: Fleet, to_come: Iterable[str] = ()) -> None:
+        """Groups may come from other sources too; a name that both have is the group's for Ansible."""
+        same = sorted(set(fleet.hosts).intersection([*self.inventory.groups, *to_come]))
         if same:
             raise AnsibleParserError(f"{', '.join(same)} is the name of a host and of a group; rename one of the two")
 
