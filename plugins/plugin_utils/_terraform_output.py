@@ -174,7 +174,7 @@ def _chosen(outputs: Any, name: str, where: str) -> Any:
 
 
 def _is_wrapped(output: Any) -> bool:
-    return isinstance(output, dict) and {"value", "type"} <= set(output) <= {"value", "type", "sensitive", "deprecated"}
+    return isinstance(output, dict) and {"value", "type"} <= set(output)
 
 
 def _parsed_file(option: str, path: Path) -> dict[str, Any]:

@@ -132,11 +132,12 @@ def test_constructed_groups_and_variables_see_those_of_groups_too(manage: Manage
     inventory = manage(
         strict=True,
         compose={"ansible_host": "'internal-' ~ inventory_hostname", "room": "slots * 2"},
-        groups={"large": "memory_gib | default(0) >= 64", "roomy": "room > 10"},
+        groups={"large": "memory_gib | default(0) >= 64", "roomy": "room | int > 10"},
         keyed_groups=[{"key": "zone", "prefix": "zone", "parent_group": "zones"}],
     )  # fmt: skip
     assert variables(inventory, "model-1")["ansible_host"] == "internal-model-1"
-    assert [variables(inventory, host)["room"] for host in ("gw-1", "model-1")] == [2, 16]
+    # Before ansible-core 2.19 what is composed is text.
+    assert [int(variables(inventory, host)["room"]) for host in ("gw-1", "model-1")] == [2, 16]
     assert in_group(inventory, "large") == in_group(inventory, "roomy") == ["model-1"]
     assert in_group(inventory, "zone_eu_1a") == ["gw-1"]
     assert in_group(inventory, "zones") == ["gw-1", "model-1"]
@@ -280,17 +281,12 @@ def test_extra_groups(manage: Manage, tmp_path: Path, capsys: pytest.CaptureFixt
         ({"extra_groups": ["a-b"]}, "extra_groups: 'a-b' can't be the name of a group"),
         ({"output": {"version": 1, "hosts": {}}}, "hosts is empty, so there is nothing to deploy to"),
         ({"output": FLEET | {"vars": {"ansible_group_priority": "x"}}}, "vars.ansible_group_priority has to be a"),
-        ({"groups": {"gw-1": "true"}, "extra_groups": ["gw_1"]}, ""),
         ({"keyed_groups": ["zone"], "strict": True}, "Invalid keyed group entry, it must be a dictionary"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_file_end_the_program(
     given: dict[str, Any], message: str, manage: Manage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not message:
-        # A constructed group's name is made valid, and so isn't the host's.
-        assert in_group(manage(**given), "gw_1") == ["gw-1", "model-1"]
-        return
     assert message.format(tmp_path) in error_of(manage, capsys, tmp_path, **given)
 
 
@@ -304,6 +300,8 @@ def test_a_constructed_group_named_like_a_host(
     assert error_of(manage, capsys, tmp_path, output=output, **constructed) == (
         "front is the name of a host and of a group; rename one of the two"
     )
+    # A group's name is made valid, and so it isn't the host's any more.
+    assert in_group(manage(groups={"gw-1": "true"}), "gw_1") == ["gw-1", "model-1"]
 
 
 @pytest.mark.parametrize(
