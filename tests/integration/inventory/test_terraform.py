@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,9 +243,10 @@ def test_text_is_a_template_only_if_trusted(trusted: bool, root: Root, inventory
     content = "{{ {'text': text, 'deep': deep} | to_json }}"
     task = {"ansible.builtin.copy": {"content": content, "dest": str(root.directory / "seen.json")}}
     play = {"hosts": "gw-1", "connection": "local", "gather_facts": False, "tasks": [task]}
+    play["vars"] = {"ansible_python_interpreter": sys.executable}
     (root.directory / "play.yml").write_text(yaml.safe_dump([play]))
     done = inventory.ansible("ansible-playbook", str(root.directory / "play.yml"), PLACE="here")
-    assert done.status == 0, done
+    assert done.status == 0, done.stdout + done.stderr
     seen = "here" if trusted else text
     assert json.loads((root.directory / "seen.json").read_text()) == {"text": seen, "deep": {"list": [seen]}}
 
