@@ -18,6 +18,7 @@ mistake and no value but names of hosts and groups, which Ansible shows anyway.
 from __future__ import annotations
 
 import ipaddress
+import json
 import keyword
 import re
 from collections.abc import Collection, Mapping
@@ -246,8 +247,8 @@ def _type(value: Any) -> str:
 def _path(parent: str, key: str) -> str:
     """As one writes it in Terraform: hosts.gw-1.address, hosts["gw-1.example.org"].address."""
     if not _PLAIN_KEY.fullmatch(key):
-        quoted = key.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{parent or "the output"}["{quoted}"]'
+        # Escaped, so that a line stays one line.
+        return f"{parent or 'the output'}[{json.dumps(key, ensure_ascii=False)}]"
     return f"{parent}.{key}" if parent else key
 
 
