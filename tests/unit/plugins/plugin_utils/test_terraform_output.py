@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,19 @@ def script(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
+def typed() -> Iterator[None]:
+    """Somebody has typed an answer beforehand."""
+    kept, (reader, writer) = os.dup(0), os.pipe()
+    os.write(writer, b"yes\n")
+    os.close(writer)
+    os.dup2(reader, 0)
+    yield
+    os.dup2(kept, 0)
+    os.close(kept)
+    os.close(reader)
+
+
+@pytest.fixture
 def project(tmp_path: Path) -> TerraformProject:
     directory = tmp_path / "root"
     directory.mkdir()
@@ -88,6 +101,7 @@ def refused(project: TerraformProject) -> str:
     return str(caught.value)
 
 
+@pytest.mark.usefixtures("typed")
 def test_the_command_is_run_in_the_directory_and_never_asks(
     project: TerraformProject, script: Callable[..., str], tmp_path: Path
 ) -> None:
