@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -57,7 +57,7 @@ class UnifiedCache(_Cache):
         """Gives ``slot`` the first ``length`` tokens of ``source``, in the same cells."""
         llama.llama_memory_seq_cp(self._memory, source, slot, 0, length)
 
-    def save(self, slot: int, starts: Iterable[int], count: int) -> Iterator[State]:
+    def save(self, slot: int, starts: Sequence[int], count: int) -> Iterator[State]:
         """Copies of what the slot has from each start on, of so many tokens each."""
         for start in starts:
             llama.llama_memory_seq_cp(self._memory, slot, self._scratch, start, start + count)
@@ -100,14 +100,17 @@ class SplitCache(_Cache):
         for each, state in states:
             self._set_state(other if each == one else one, state)
 
-    def save(self, slot: int, starts: Iterable[int], count: int) -> Iterator[State]:
+    def save(self, slot: int, starts: Sequence[int], count: int) -> Iterator[State]:
         """Copies of what the slot has from each start on, of so many tokens each; none if they can't be cut out."""
         try:
-            self._form, rows = rows_of(self._state(slot))
+            rows = rows_of(self._state(slot))
         except StateFormError:
             return
+        self._form = rows.form
+        all_of_them = rows.copy(starts[0], starts[-1] + count - starts[0])
         for start in starts:
-            yield rows[start : start + count].copy()
+            # A copy: a view would keep all of them, whoever of them is thrown away.
+            yield all_of_them[start - starts[0] :][:count].copy()
 
     def restore(self, slot: int, blocks: Sequence[State]) -> int:
         """Gives an empty slot what ``save`` gave; how many of them it had room for."""

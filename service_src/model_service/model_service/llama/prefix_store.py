@@ -14,7 +14,7 @@ from model_service.llama.kv_cache import Cache
 from model_service.llama.kv_state import State
 from model_service.llama.sequence import Sequence, Tokens
 
-BLOCK_TOKENS = 16
+BLOCK_TOKENS = 8
 
 
 class PrefixStore:
