@@ -206,7 +206,7 @@ async def test_a_request_that_would_wait_in_vain_is_refused_at_once(start_engine
             # Nobody waits, so it may; but a request takes a second as far as the engine knows, and it is in the way.
             first = asyncio.create_task(run(engine, greedy(COUNT)))
             await settle(lambda: engine.stats().waiting == 1)
-            with pytest.raises(OverloadedError, match="none for this request within 0.5 s") as caught:
+            with pytest.raises(OverloadedError, match=r"none for this request within 0\.5 s") as caught:
                 await run(engine, greedy(COUNT))
             assert caught.value.reason == "queue_full"
             patient = asyncio.create_task(run(engine, replace(greedy(COUNT), priority="batch")))
