@@ -38,6 +38,15 @@ images() {
   images_are_there=1
 }
 
+# checkov, in an environment of its own: it needs older packages than everything else.
+checkov() {
+  [ .cache/checkov.done -ot requirements/checkov.txt ] || return 0
+  say "installing checkov"
+  python3 -m venv --clear .cache/checkov
+  .cache/checkov/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/checkov.txt
+  touch .cache/checkov.done
+}
+
 part_lint() {
   ruff check .
   ruff format --check .
@@ -53,6 +62,9 @@ part_lint() {
   git ls-files '*.sh' .ci/run service_src/redis/redis-health | xargs shellcheck
   git ls-files '*Dockerfile' | xargs hadolint
   python scripts/check_role_arguments.py
+  mypy scripts/terraform_readmes.py
+  (cd tests/terraform && mypy --config-file ../../pyproject.toml ./*.py)
+  python scripts/terraform_readmes.py --check
 }
 
 part_unit() { pytest tests/unit; }
@@ -84,6 +96,12 @@ part_molecule() {
   molecule test --scenario-name default
   molecule test --scenario-name traefik
   molecule test --scenario-name models
+}
+
+# Each file in a process of its own: the two that apply mostly wait, for what AWS would take long to make.
+part_terraform() {
+  checkov
+  pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder tests/terraform
 }
 
 # Runs part $2 beside part $1, and shows what it said afterwards.
@@ -134,7 +152,7 @@ part_soak() {
 mkdir -p .cache
 parts=("$@")
 # What runs beside another (a+b) mostly waits for containers, or uses one core only.
-[ ${#parts[@]} -gt 0 ] || parts=(lint+unit services+sanity integration+molecule e2e)
+[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule e2e)
 for part in "${parts[@]}"; do
   say "$part"
   started=$SECONDS
