@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -18,9 +17,9 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client im
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
-    Container,
     Engine,
     EngineError,
+    Service,
     unusable_file,
 )
 
@@ -143,15 +142,15 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], 
     module.exit_json(**result)
 
 
-def service_facts(name: str, containers: Sequence[Container]) -> dict[str, Any]:
-    serving = sorted((one for one in containers if not one.is_previous), key=attrgetter("name"))
-    kept = [one for one in containers if one.is_previous]
+def service_facts(service: Service) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "name": name,
-        "containers": [{"id": one.id, "name": one.name, "health": one.health or "none"} for one in serving],
+        "name": service.name,
+        "containers": [
+            {name: value for name, value in vars(instance).items() if value} for instance in service.instances
+        ],
     }
-    if serving:
-        facts.update(image=serving[0].image, image_id=serving[0].image_id)
-    if kept:
-        facts["previous"] = {"image": kept[0].image, "image_id": kept[0].image_id}
+    if service.release:
+        facts.update(vars(service.release))
+    if service.previous:
+        facts["previous"] = dict(vars(service.previous))
     return facts

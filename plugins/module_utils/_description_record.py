@@ -54,6 +54,15 @@ def to_record(description: Description, digests: Mapping[str, str]) -> dict[str,
     return _without_unset(record)
 
 
+def read_record(recorded: str) -> dict[str, Any]:
+    """A record read from its text, or an empty one if it can't be read: then everything differs."""
+    try:
+        record = json.loads(recorded)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _digest(content: str) -> str:
     return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
 

@@ -25,7 +25,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config im
     container_body,
     network_aliases,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
 try:
     import docker

@@ -11,7 +11,8 @@ import time
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import Gateway, Update
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
 try:
     import requests

@@ -231,7 +231,7 @@ def result(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": outcome.changed,
         "diff": {"before": dict(outcome.before), "after": dict(outcome.after)},
-        "service": service_facts(module.params["name"], outcome.containers),
+        "service": service_facts(outcome.service),
     }
 
 

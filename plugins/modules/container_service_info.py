@@ -137,8 +137,6 @@ services:
           sample: sha256:0c4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a222
 """
 
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -149,28 +147,24 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._container_module
     run,
     service_facts,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Service
 
 
-def describe(name: str, containers: list[Container]) -> dict[str, Any]:
-    """The facts of one service; of several containers, the one that has its name speaks for it."""
-    containers = sorted(containers, key=attrgetter("is_previous", "name"))
-    container = containers[0]
+def describe(service: Service) -> dict[str, Any]:
     return {
-        **service_facts(name, containers),
-        "state": container.state,
-        "health": container.health or "none",
-        "started_at": container.started_at,
-        "restart_count": container.restart_count,
-        "description": masked(container.record),
+        **service_facts(service),
+        "state": service.state,
+        "health": service.health,
+        "started_at": service.started_at,
+        "restart_count": service.restart_count,
+        "description": masked(service.record),
     }
 
 
 def result(module: AnsibleModule) -> dict[str, Any]:
-    found = sorted(connect(module).services(module.params["name"]), key=attrgetter("service"))
     return {
         "changed": False,
-        "services": [describe(name, list(containers)) for name, containers in groupby(found, attrgetter("service"))],
+        "services": [describe(service) for service in connect(module).services(module.params["name"])],
     }
 
 

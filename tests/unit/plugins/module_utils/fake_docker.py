@@ -21,7 +21,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
 from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
     update_to_record,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
 
 IMAGES = {
     "demo:1": "sha256:1",
