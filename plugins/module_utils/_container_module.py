@@ -11,10 +11,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import DescriptionError
-from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import (
-    DOCKER_IMPORT_ERROR,
-    DockerClient,
-)
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_connection import DOCKER_IMPORT_ERROR
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     Engine,
@@ -22,6 +20,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     Service,
     unusable_file,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_client import SwarmClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_engine import SwarmEngine
 
 
 def _names() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _group(**options: dict[str, Any]) -> dict[str, Any]:
 
 
 ENGINE_SPEC: dict[str, Any] = {
-    "engine": {"type": "str", "choices": ["docker"], "default": "docker"},
+    "engine": {"type": "str", "choices": ["docker", "swarm"], "default": "docker"},
     "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
 }
 
@@ -108,6 +108,7 @@ SERVICE_SPEC: dict[str, Any] = {
     "pid_mode": {"type": "str", "choices": ["host"]},
     "stop_timeout": {"type": "int", "default": 30},
     "replicas": {"type": "int", "default": 1},
+    "placement": _group(group={"type": "str"}, each_host={"type": "bool", "default": False}),
     "update": _group(
         order={"type": "str", "choices": ["start_first", "stop_first"], "default": "start_first"},
         parallelism={"type": "int", "default": 1},
@@ -123,7 +124,9 @@ SERVICE_SPEC: dict[str, Any] = {
 
 
 def connect(module: AnsibleModule) -> Engine:
-    """The engine that the module's options name; today there is one."""
+    """The engine that the module's options name."""
+    if module.params["engine"] == "swarm":
+        return SwarmEngine(SwarmClient(module.params["docker_host"]))
     return DockerEngine(DockerClient(module.params["docker_host"]))
 
 

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import differences, masked
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import Description
 
+_KILLED = 128 + 9
+
 
 class EngineError(Exception):
     """One line for a person: what failed, where, and what to do. The log holds a failed container's end."""
@@ -25,6 +27,18 @@ class EngineError(Exception):
 
 def unusable_file(error: OSError) -> EngineError:
     return EngineError(f"can't use {error.filename} ({error.strerror})")
+
+
+def memory_limit(record: Mapping[str, Any]) -> str:
+    """What a message about memory says of the limit in a description's record."""
+    limit = record.get("resources", {}).get("memory")
+    return f", its limit is {limit / 2**20:.0f} MiB" if limit else ""
+
+
+def exit_cause(code: int, record: Mapping[str, Any]) -> str:
+    # A busy engine can miss the kernel's word that memory ran out, and nobody else kills a new container.
+    doubt = f", killed, probably for lack of memory{memory_limit(record)}" if code == _KILLED else ""
+    return f"its container exited with code {code}{doubt}"
 
 
 @dataclass(frozen=True)

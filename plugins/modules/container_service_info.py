@@ -46,6 +46,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ all_services.services | rejectattr('health', 'eq', 'healthy') | map(attribute='name') }}"
 
+- name: Look at all services of a Swarm, on one of its managers
+  llm.orchestrator.container_service_info:
+    engine: swarm
+
 - name: Look at Redis
   llm.orchestrator.container_service_info:
     name: redis
@@ -69,7 +73,7 @@ services:
       type: str
       sample: llm-orchestrator/redis:0.1.0
     image_id:
-      description: The ID of that image.
+      description: The ID of that image, or its digest in the registry that a Swarm's hosts pull it from.
       returned: always
       type: str
       sample: sha256:d1e4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a111
@@ -89,7 +93,7 @@ services:
       type: str
       sample: "2026-11-22T23:17:47.123456789Z"
     restart_count:
-      description: How often the engine has restarted it by itself since.
+      description: How often the engine has restarted it by itself since. A Swarm remembers the last few.
       returned: always
       type: int
       sample: 0
@@ -120,6 +124,11 @@ services:
           returned: always
           type: str
           sample: healthy
+        host:
+          description: The host that runs it.
+          returned: with O(engine=swarm)
+          type: str
+          sample: cache-1
     previous:
       description: What a rollback returns to.
       returned: when it has replaced a release

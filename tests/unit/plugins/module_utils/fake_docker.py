@@ -164,6 +164,7 @@ def describe(image: str, order: str = "start_first", **changes: Any) -> Descript
         "pid_mode": None,
         "stop_timeout": 30,
         "replicas": 1,
+        "placement": {"group": None, "each_host": False},
         "update": {**vars(DEFAULT_UPDATE), "order": order, "ready_timeout": 1},
         "networks": [{"name": "llm", "aliases": []}],
     }
