@@ -12,8 +12,8 @@ class ModuleDocFragment:
 options:
   engine:
     description:
-      - The kind of container engine. V(docker) is the engine of one host. V(swarm) is a Docker Swarm, whose services are
-        placed, healed and replaced by the Swarm itself.
+      - The kind of container engine. V(docker) is the engine of one host. V(swarm) is a Docker Swarm, which itself
+        places, heals and replaces the containers of its services.
     type: str
     choices: [docker, swarm]
     default: docker

@@ -69,7 +69,7 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
         tasks, now = client.tasks(service), time.monotonic()
         fresh = [task for task in tasks if task.is_of(goal.template)]
         if _is_halted(service, goal):
-            raise Halted(*_failure(client, service, fresh, goal, hosts), service.update_state)
+            raise Halted(*_failure(client, service, tasks, goal, hosts), service.update_state)
         for since, seen in ((running_since, _running(fresh)), (placing_since, _without_host(fresh))):
             appeared = {task.id: since.get(task.id, now) for task in seen}
             if since is running_since and len(appeared) > len(since):
@@ -83,7 +83,7 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
         unplaced = any(now - since > _PLACING_SECONDS for since in placing_since.values())
         crashed = not (goal.judged or goal.patient) and any(_has_newly_failed(task, goal) for task in fresh)
         if crashed or unplaced or now > deadline:
-            raise EngineError(*_failure(client, service, fresh, goal, hosts))
+            raise EngineError(*_failure(client, service, tasks, goal, hosts))
         time.sleep(_POLL)
 
 
@@ -129,11 +129,11 @@ def _has_newly_failed(task: Task, goal: Goal) -> bool:
 
 
 def _failure(
-    client: SwarmClient, service: SwarmService, fresh: Sequence[Task], goal: Goal, hosts: Mapping[str, str]
+    client: SwarmClient, service: SwarmService, tasks: Sequence[Task], goal: Goal, hosts: Mapping[str, str]
 ) -> tuple[str, list[str]]:
     """Why the goal is not reached, in one line, and the end of the log of the container that tells it."""
-    failed = [task for task in fresh if _has_newly_failed(task, goal)]
-    waiting = [task for task in fresh if task.is_wanted and not task.is_running]
+    failed = [task for task in tasks if _has_newly_failed(task, goal)]
+    waiting = [task for task in tasks if task.is_wanted and not task.is_running]
     witness = max(failed or _without_host(waiting) or waiting, key=lambda task: task.since, default=None)
     if witness is None:
         return f"its tasks were not ready within {goal.timeout:g} s", []

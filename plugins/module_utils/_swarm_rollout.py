@@ -56,10 +56,10 @@ class SwarmRollout:
         network_ids = {entry["Target"]: entry["Target"] for entry in spec["TaskTemplate"].get("Networks") or ()}
         self._client.update(old, spec, network_ids)
         new = self._present(old.name)
-        # Only an update of what the tasks are has a judge in the Swarm.
-        is_update = new.template != old.template
         try:
-            self._await(new.name, self._goal(new, judged=is_update, before=before))
+            # Only an update of what the tasks are has a judge in the Swarm.
+            judged = spec["TaskTemplate"] != old.template
+            self._await(new.name, self._goal(new, judged=judged, before=before))
         except Halted as error:
             outlook = self._returned(old) if error.is_rolling_back else "the update is paused, run again to go on"
             raise EngineError(f"{error}; {outlook}", error.log) from error
