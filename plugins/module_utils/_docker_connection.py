@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ else:
     DOCKER_IMPORT_ERROR = None
 
 _REQUEST_TIMEOUT = 60
+CONFLICT = 409
+_RELEASE_SECONDS = 10.0
+_POLL = 0.3
 
 # What the Engine says, and what it means to the person who runs the play.
 _EXPLANATIONS = (
@@ -63,8 +67,17 @@ class DockerConnection:
         return sorted(str(volume["Name"]) for volume in found)
 
     def remove_volume(self, name: str) -> None:
+        """Removes a volume; a container that has ended may hold it for a moment yet."""
+        deadline = time.monotonic() + _RELEASE_SECONDS
         with self._explained(f"remove the volume {name}"), suppress(docker.errors.NotFound):
-            self._api.remove_volume(name)
+            while True:
+                try:
+                    self._api.remove_volume(name)
+                    return
+                except docker.errors.APIError as error:
+                    if error.status_code != CONFLICT or time.monotonic() > deadline:
+                        raise
+                time.sleep(_POLL)
 
     @contextmanager
     def _explained(self, doing: str, names: Mapping[str, str] | None = None) -> Iterator[None]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import LABEL_SERVICE
-from ansible_collections.llm.orchestrator.plugins.module_utils._docker_connection import DockerConnection
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_connection import CONFLICT, DockerConnection
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import (
     Node,
@@ -142,7 +142,7 @@ class SwarmClient(DockerConnection):
                 make = self._api.create_secret if kind == "secret" else self._api.create_config
                 return str(make(name, content, labels=dict(labels))["ID"])
             except docker.errors.APIError as error:
-                if error.status_code != 409:
+                if error.status_code != CONFLICT:
                     raise
         return self.files(kind)[name]
 

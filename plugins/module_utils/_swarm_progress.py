@@ -100,11 +100,15 @@ def await_settled(client: SwarmClient, service: SwarmService, timeout: float) ->
 def await_ended(client: SwarmClient, service: SwarmService, kept: Mapping[str, Any] | None, stopping: float) -> None:
     """Returns once no container of the service runs but those of the kept template, or the time for it is over.
 
-    The hosts are asked through the manager: one that does not answer is not waited for longer.
+    A host that does not answer is not waited for: nobody knows what runs there.
     """
     deadline = time.monotonic() + stopping + _STOPPING_SECONDS
+    lost = {node.id for node in client.nodes() if not node.is_ready}
     while time.monotonic() < deadline:
-        if not any(task.is_alive for task in client.tasks(service) if kept is None or not task.is_of(kept)):
+        tasks = [task for task in client.tasks(service) if task.is_alive and task.node_id not in lost]
+        if kept is not None:
+            tasks = [task for task in tasks if not task.is_of(kept)]
+        if not tasks:
             return
         time.sleep(_POLL)
 

@@ -71,8 +71,9 @@ class SwarmRollout:
         await_ended(self._client, new, new.template, stop_seconds(old.spec))
 
     def await_ready(self, service: SwarmService) -> None:
-        """Returns once a service that is as it should be runs: it has all its time to come back."""
+        """Returns once a service that is as it should be runs, and nothing else of it: it has all its time for that."""
         self._await(service.name, self._goal(service, patient=True))
+        await_ended(self._client, service, service.template, stop_seconds(service.spec))
 
     def settled(self, service: SwarmService) -> SwarmService | None:
         """The service once an update that an earlier run left under way has ended."""

@@ -19,7 +19,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_progress i
     await_settled,
     cause,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import SwarmService, Task
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import Node, SwarmService, Task
 
 OLD = {"ContainerSpec": {"Image": "old"}}
 NEW = {"ContainerSpec": {"Image": "new"}}
@@ -52,6 +52,9 @@ class Film:
 
     def tasks(self, _service: SwarmService) -> Sequence[Task]:
         return self.picture()[1]
+
+    def nodes(self) -> list[Node]:
+        return [Node("n-1", "one", 1, {}), Node("n-2", "two", 1, {}, is_ready=False)]
 
     def last_log_lines(self, _service: SwarmService, task: Task, count: int) -> list[str]:
         return [f"{count} of {task.id}"]
@@ -179,6 +182,10 @@ def test_the_end_of_what_was_replaced_is_waited_for_and_not_forever(monkeypatch:
     monkeypatch.setattr(_swarm_progress, "time", film)
     await_ended(film, SERVICE, NEW, 9)  # type: ignore[arg-type]
     assert film.now == 2
+    on_a_lost_host = Film((SERVICE, [replace(OLD_DRAINING, node_id="n-2"), RUNNING]))
+    monkeypatch.setattr(_swarm_progress, "time", on_a_lost_host)
+    await_ended(on_a_lost_host, SERVICE, NEW, 9)  # type: ignore[arg-type]
+    assert on_a_lost_host.now == 0
     stuck = Film((SERVICE, [OLD_DRAINING]))
     monkeypatch.setattr(_swarm_progress, "time", stuck)
     await_ended(stuck, SERVICE, None, 9)  # type: ignore[arg-type]
