@@ -71,7 +71,7 @@ part_services() {
 }
 
 part_integration() {
-  debian pebble docker-registry
+  debian pebble docker-registry openssh-client
   images
   # One file's tests share what they deploy, so they stay together.
   pytest --numprocesses 2 --dist loadfile tests/integration
