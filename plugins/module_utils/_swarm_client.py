@@ -18,6 +18,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state impo
     Node,
     SwarmService,
     Task,
+    network_ids,
     read_node,
     read_service,
     read_task,
@@ -26,6 +27,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state impo
 with suppress(ImportError):
     # Its absence is told before a client is made.
     import docker.errors
+    import requests.exceptions
 
 # Which of its own lines a task's log line tells of.
 _TASK_ID = "com.docker.swarm.task.id="
@@ -55,10 +57,11 @@ class SwarmClient(DockerConnection):
 
     def registry_digest(self, image: str) -> str | None:
         """The digest of an image in its registry, None where no registry has it or answers."""
-        try:
-            return str(self._api.inspect_distribution(image)["Descriptor"]["digest"])
-        except docker.errors.APIError:
-            return None
+        with self._explained(f"ask a registry for the image {image}"):
+            try:
+                return str(self._api.inspect_distribution(image)["Descriptor"]["digest"])
+            except docker.errors.APIError:
+                return None
 
     def network(self, name: str) -> Mapping[str, Any] | None:
         with self._explained(f"look for the network {name}"):
@@ -97,9 +100,9 @@ class SwarmClient(DockerConnection):
         with self._explained("create its service"):
             self._api.create_service(spec["TaskTemplate"], name=spec["Name"], **_parts(spec))
 
-    def update(self, service: SwarmService, spec: Mapping[str, Any], network_ids: Mapping[str, str]) -> None:
+    def update(self, service: SwarmService, spec: Mapping[str, Any]) -> None:
         """Changes a service to a specification, if nobody else has changed it since it was looked at."""
-        with self._explained("update its service", network_ids):
+        with self._explained("update its service", network_ids(spec)):
             self._api.update_service(
                 service.id, service.version, task_template=spec["TaskTemplate"], name=spec["Name"], **_parts(spec)
             )
@@ -118,7 +121,7 @@ class SwarmClient(DockerConnection):
 
     def last_log_lines(self, service: SwarmService, task: Task, count: int) -> list[str]:
         """The end of a task's log; none where its host does not answer."""
-        with suppress(docker.errors.APIError):
+        with suppress(docker.errors.APIError, requests.exceptions.RequestException):
             stream = self._api.service_logs(
                 service.id, details=True, stdout=True, stderr=True, tail=count, is_tty=False
             )

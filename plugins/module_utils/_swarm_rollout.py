@@ -53,8 +53,7 @@ class SwarmRollout:
         task that finds no host, a container that takes too long, one more replica that fails.
         """
         before = {task.id for task in self._client.tasks(old)}
-        network_ids = {entry["Target"]: entry["Target"] for entry in spec["TaskTemplate"].get("Networks") or ()}
-        self._client.update(old, spec, network_ids)
+        self._client.update(old, spec)
         new = self._present(old.name)
         try:
             # Only an update of what the tasks are has a judge in the Swarm.
@@ -66,7 +65,7 @@ class SwarmRollout:
         except EngineError as error:
             if _update(new.spec).on_failure == "pause":
                 raise EngineError(f"{error}; what was replaced before stays, run again to go on", error.log) from error
-            self._client.update(self._present(old.name), old.spec, network_ids)
+            self._client.update(self._present(old.name), old.spec)
             raise EngineError(f"{error}; {self._returned(old)}", error.log) from error
         await_ended(self._client, new, new.template, stop_seconds(old.spec))
 
@@ -80,7 +79,7 @@ class SwarmRollout:
         return await_settled(self._client, service, _timeout(service.spec))
 
     def stop(self, service: SwarmService, spec: Mapping[str, Any]) -> None:
-        self._client.update(service, spec, {})
+        self._client.update(service, spec)
         await_ended(self._client, service, None, stop_seconds(service.spec))
 
     def remove(self, service: SwarmService) -> None:

@@ -184,6 +184,13 @@ def read_node(info: Mapping[str, Any]) -> Node:
     )
 
 
+def network_ids(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The IDs of a service's networks by the names that its description gives them, which keep their order."""
+    record = read_record((spec.get("Labels") or {}).get(LABEL_DESCRIPTION, ""))
+    names = [network["name"] for network in record.get("networks", ())]
+    return dict(zip(names, (network["Target"] for network in spec["TaskTemplate"].get("Networks") or ())))
+
+
 def observed(service: SwarmService, config_lines: Mapping[str, list[str]]) -> dict[str, Any]:
     """What is true of a service, in the form of the record: what it was described as, less what was changed since.
 
@@ -191,8 +198,6 @@ def observed(service: SwarmService, config_lines: Mapping[str, list[str]]) -> di
     """
     record, container = service.record, service.container
     secrets = {entry["File"]["Name"] for entry in container.get("Secrets") or ()}
-    names = [network["name"] for network in record.get("networks", ())]
-    targets = [network["Target"] for network in service.template.get("Networks") or ()]
     own = (LABEL_SERVICE, LABEL_DESCRIPTION, LABEL_UPDATE, LABEL_PREVIOUS)
     actual = {
         "command": list(container.get("Args") or ()),
@@ -208,7 +213,7 @@ def observed(service: SwarmService, config_lines: Mapping[str, list[str]]) -> di
         **without_unset(actual),
         "read_only": bool(container.get("ReadOnly")),
         "image_id": service.image_id,
-        "network_ids": dict(zip(names, targets)),
+        "network_ids": network_ids(service.spec),
         "replicas": record.get("replicas", 1) if service.is_stopped else service.replicas,
         "state": "stopped" if service.is_stopped else "running",
         **({"interrupted_replacement": service.update_state} if service.is_interrupted else {}),

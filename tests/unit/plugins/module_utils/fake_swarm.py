@@ -65,7 +65,7 @@ class FakeSwarm:
         self.by_name[spec["Name"]] = SwarmService("id-1", 1, spec)
         self._run(spec)
 
-    def update(self, service: SwarmService, spec: Mapping[str, Any], network_ids: Mapping[str, str]) -> None:
+    def update(self, service: SwarmService, spec: Mapping[str, Any]) -> None:
         self.calls.append("update")
         current = self.by_name[service.name]
         if service.version != current.version:
