@@ -84,6 +84,7 @@ part_molecule() {
   molecule test --scenario-name default
   molecule test --scenario-name traefik
   molecule test --scenario-name models
+  molecule test --scenario-name swarm
 }
 
 # Runs part $2 beside part $1, and shows what it said afterwards.
