@@ -359,7 +359,7 @@ def test_a_run_that_is_killed_is_converged_by_the_next(service: SwarmService) ->
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     moments = random.Random(seed)
-    for generation in range(3):
+    for generation in range(2):
         options = with_files(generation)
         run = service.start("container_service", service.arguments(**options))
         time.sleep(moments.uniform(0.5, 3))
