@@ -58,8 +58,7 @@ def check_sizes(description: Description) -> None:
 def load_key(client: SwarmClient, create: bool) -> bytes:
     """The Swarm's key of the secrets' digests, made once. Where none may be made, one that matches no record.
 
-    It is a config, which managers alone can read: that of the secrets' values is not possible for anybody, and all
-    managers need the same one.
+    All managers need the same one, so it is a config, which they alone can read; a secret can't be read by anybody.
     """
     key = client.config_content(_KEY_NAME)
     if key is None and create:

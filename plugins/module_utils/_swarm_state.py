@@ -105,7 +105,6 @@ class Task:
     state: str
     desired_state: str
     error: str
-    exit_code: int
     container_id: str
     since: str
 
@@ -165,7 +164,6 @@ def read_task(info: Mapping[str, Any]) -> Task:
         state=status["State"],
         desired_state=info["DesiredState"],
         error=status.get("Err", ""),
-        exit_code=container.get("ExitCode", 0),
         container_id=container.get("ContainerID", ""),
         since=status["Timestamp"],
     )

@@ -149,7 +149,6 @@ class FakeSwarm:
                     state=state,
                     desired_state="shutdown" if state == "failed" else "running",
                     error=error,
-                    exit_code=1 if error else 0,
                     container_id=f"c-{self._made}",
                     since=f"{self._made:03}",
                 )

@@ -26,9 +26,9 @@ NEW = {"ContainerSpec": {"Image": "new"}}
 SERVICE = SwarmService(
     "s", 1, {"Name": "demo", "Labels": {}, "TaskTemplate": NEW, "Mode": {"Replicated": {"Replicas": 1}}}
 )
-RUNNING = Task("t-1", 1, "n-1", NEW, "running", "running", "", 0, "c-1", "1")
+RUNNING = Task("t-1", 1, "n-1", NEW, "running", "running", "", "c-1", "1")
 STARTING = replace(RUNNING, state="starting")
-CRASHED = replace(RUNNING, state="failed", desired_state="shutdown", error="task: non-zero exit (3)", exit_code=3)
+CRASHED = replace(RUNNING, state="failed", desired_state="shutdown", error="task: non-zero exit (3)")
 HOMELESS = replace(STARTING, state="pending", container_id="", error="no suitable node (x)", node_id="")
 OLD_RUNNING = replace(RUNNING, id="t-0", template=OLD)
 OLD_DRAINING = replace(OLD_RUNNING, desired_state="shutdown")
