@@ -83,7 +83,7 @@ part_services() {
 }
 
 part_integration() {
-  debian pebble docker-registry
+  debian pebble docker-registry openssh-client
   images
   # One file's tests share what they deploy, so they stay together.
   pytest --numprocesses 2 --dist loadfile tests/integration
@@ -96,6 +96,7 @@ part_molecule() {
   molecule test --scenario-name default
   molecule test --scenario-name traefik
   molecule test --scenario-name models
+  molecule test --scenario-name swarm
 }
 
 # Each file in a process of its own: the two that apply mostly wait, for what AWS would take long to make.

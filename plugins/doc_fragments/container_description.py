@@ -13,6 +13,8 @@ options:
   image:
     description:
       - The image to run. It has to be on the host. Required for O(state=present).
+      - With O(engine=swarm) it has to be on the manager or in a registry that the manager reaches. One that came from a
+        registry is pulled by the hosts, by its digest. One that was built has to be copied to each host that runs it.
     type: str
   command:
     description:
@@ -29,6 +31,8 @@ options:
     description:
       - Secrets, each a file C(/run/secrets/<name>) that only the container's user can read.
       - They appear neither in the environment nor in labels nor in what the engine tells of the container.
+      - With O(engine=swarm) they are secrets of the Swarm, and O(configs) its configs, of at most 500 KiB each. The
+        container's user has to be known as a number, by O(user) or by an image that is on the manager.
     type: list
     elements: dict
     default: []
@@ -61,6 +65,7 @@ options:
   mounts:
     description:
       - What is mounted into the container. A volume that is missing is created.
+      - With O(engine=swarm) a volume is on one host, which a label of that host says, and the service runs there.
     type: list
     elements: dict
     default: []
@@ -92,6 +97,7 @@ options:
   networks:
     description:
       - The networks that the container joins, all before it starts. Without any it has no network.
+      - With O(engine=swarm) at least one, each an overlay network of the Swarm.
     type: list
     elements: dict
     default: []
@@ -107,18 +113,19 @@ options:
         default: []
   labels:
     description:
-      - Labels of the container.
+      - Labels of the container, or with O(engine=swarm) of the service, which they change without a restart.
     type: dict
     default: {}
   ports:
     description:
       - Ports published on the host. They need O(update.order=stop_first).
+      - With O(engine=swarm) they are published on the host that runs the container, on all its addresses.
     type: list
     elements: dict
     default: []
     suboptions:
       address:
-        description: The host's address.
+        description: The host's address; with O(engine=swarm) only V(0.0.0.0).
         type: str
         default: 127.0.0.1
       host:
@@ -188,7 +195,7 @@ options:
         default: 256
   gpus:
     description:
-      - How many GPUs the container gets, or V(all).
+      - How many GPUs the container gets, or V(all). Not with O(engine=swarm).
     type: str
   restart_policy:
     description:
@@ -233,7 +240,7 @@ options:
     default: []
   pid_mode:
     description:
-      - V(host) shows the container the host's processes.
+      - V(host) shows the container the host's processes. Not with O(engine=swarm).
     type: str
     choices: [host]
   stop_timeout:
@@ -247,6 +254,21 @@ options:
         All answer to the service's name on its networks.
     type: int
     default: 1
+  placement:
+    description:
+      - Which hosts of the Swarm run the service. O(engine=docker) knows one host, and takes no notice.
+    type: dict
+    default: {}
+    suboptions:
+      group:
+        description:
+          - A group of the inventory. Its hosts have the label C(llm.orchestrator.group.<group>=true). Without it, any
+            host may run the service.
+        type: str
+      each_host:
+        description: Whether each of these hosts runs one container, instead of O(replicas) in all.
+        type: bool
+        default: false
   update:
     description:
       - How a container is replaced. It is kept on the container, for what acts on it without its description.
@@ -271,12 +293,13 @@ options:
       drain_timeout:
         description:
           - Seconds that the old container has for the requests under way before it is killed. Without it
-            O(stop_timeout).
+            O(stop_timeout). A Swarm has one time for every stop, the longer of the two.
         type: int
       on_failure:
         description:
           - What becomes of replicas that were replaced already when the next one fails. V(rollback) returns them to
-            what they ran before, V(pause) leaves them. The one that failed is removed in any case.
+            what they ran before, V(pause) leaves them. The one that failed is removed in any case; by a Swarm that
+            pauses it is tried again.
         type: str
         choices: [rollback, pause]
         default: rollback
@@ -284,7 +307,8 @@ options:
         description:
           - The Traefik in front. With it, the old container is drained only after Traefik sends requests to the new
             one, which it tells in its metrics of each server that it checks.
-          - Without it, or while it does not run, nothing is waited for.
+          - Without it, or while it does not run, nothing is waited for; nor with O(engine=swarm), where the drain has
+            to be longer than the gateway takes to see the new container.
         type: dict
         suboptions:
           name:

@@ -12,13 +12,15 @@ class ModuleDocFragment:
 options:
   engine:
     description:
-      - The kind of container engine.
+      - The kind of container engine. V(docker) is the engine of one host. V(swarm) is a Docker Swarm, which itself
+        places, heals and replaces the containers of its services.
     type: str
-    choices: [docker]
+    choices: [docker, swarm]
     default: docker
   docker_host:
     description:
-      - Where the Docker Engine listens. It has to run on the managed host, where secret files are written.
+      - Where the Docker Engine listens. It has to run on the managed host, where secret files are written; with
+        O(engine=swarm) it is that of a manager.
     type: str
     default: unix:///var/run/docker.sock
 """

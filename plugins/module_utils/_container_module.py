@@ -6,23 +6,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import DescriptionError
-from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import (
-    DOCKER_IMPORT_ERROR,
-    DockerClient,
-)
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_connection import DOCKER_IMPORT_ERROR
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_engine import DockerEngine
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
-    Container,
     Engine,
     EngineError,
+    Service,
     unusable_file,
 )
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_client import SwarmClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_engine import SwarmEngine
 
 
 def _names() -> dict[str, Any]:
@@ -38,7 +37,7 @@ def _group(**options: dict[str, Any]) -> dict[str, Any]:
 
 
 ENGINE_SPEC: dict[str, Any] = {
-    "engine": {"type": "str", "choices": ["docker"], "default": "docker"},
+    "engine": {"type": "str", "choices": ["docker", "swarm"], "default": "docker"},
     "docker_host": {"type": "str", "default": "unix:///var/run/docker.sock"},
 }
 
@@ -109,6 +108,7 @@ SERVICE_SPEC: dict[str, Any] = {
     "pid_mode": {"type": "str", "choices": ["host"]},
     "stop_timeout": {"type": "int", "default": 30},
     "replicas": {"type": "int", "default": 1},
+    "placement": _group(group={"type": "str"}, each_host={"type": "bool", "default": False}),
     "update": _group(
         order={"type": "str", "choices": ["start_first", "stop_first"], "default": "start_first"},
         parallelism={"type": "int", "default": 1},
@@ -124,7 +124,9 @@ SERVICE_SPEC: dict[str, Any] = {
 
 
 def connect(module: AnsibleModule) -> Engine:
-    """The engine that the module's options name; today there is one."""
+    """The engine that the module's options name."""
+    if module.params["engine"] == "swarm":
+        return SwarmEngine(SwarmClient(module.params["docker_host"]))
     return DockerEngine(DockerClient(module.params["docker_host"]))
 
 
@@ -143,15 +145,15 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], 
     module.exit_json(**result)
 
 
-def service_facts(name: str, containers: Sequence[Container]) -> dict[str, Any]:
-    serving = sorted((one for one in containers if not one.is_previous), key=attrgetter("name"))
-    kept = [one for one in containers if one.is_previous]
+def service_facts(service: Service) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "name": name,
-        "containers": [{"id": one.id, "name": one.name, "health": one.health or "none"} for one in serving],
+        "name": service.name,
+        "containers": [
+            {name: value for name, value in vars(instance).items() if value} for instance in service.instances
+        ],
     }
-    if serving:
-        facts.update(image=serving[0].image, image_id=serving[0].image_id)
-    if kept:
-        facts["previous"] = {"image": kept[0].image, "image_id": kept[0].image_id}
+    if service.release:
+        facts.update(vars(service.release))
+    if service.previous:
+        facts["previous"] = dict(vars(service.previous))
     return facts

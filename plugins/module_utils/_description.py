@@ -19,8 +19,10 @@ LABEL_PREFIX = "llm.orchestrator."
 LABEL_SERVICE = LABEL_PREFIX + "service"
 LABEL_DESCRIPTION = LABEL_PREFIX + "description"
 LABEL_UPDATE = LABEL_PREFIX + "update"
+LABEL_PREVIOUS = LABEL_PREFIX + "previous"
 
 _SERVICE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SIZE = re.compile(r"([1-9][0-9]*)([kmgt]?)b?", re.IGNORECASE)
@@ -137,6 +139,14 @@ DEFAULT_UPDATE = Update()
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Which hosts run the service, for an engine that spans several."""
+
+    group: str | None = None
+    each_host: bool = False
+
+
+@dataclass(frozen=True)
 class Description:
     name: str
     image: str
@@ -161,6 +171,7 @@ class Description:
     pid_mode: str | None
     stop_timeout: int
     replicas: int
+    placement: Placement
     update: Update
 
 
@@ -211,6 +222,7 @@ def parse_description(params: Mapping[str, Any]) -> Description:
         pid_mode=params["pid_mode"],
         stop_timeout=params["stop_timeout"],
         replicas=params["replicas"],
+        placement=_parse_placement(params["placement"]),
         update=_parse_update(params["update"]),
     )
     _check_across(description)
@@ -247,7 +259,7 @@ def _parse_env(env: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parse_labels(labels: Mapping[str, Any]) -> dict[str, str]:
-    for name in (LABEL_SERVICE, LABEL_DESCRIPTION, LABEL_UPDATE):
+    for name in (LABEL_SERVICE, LABEL_DESCRIPTION, LABEL_UPDATE, LABEL_PREVIOUS):
         _require(name not in labels, f"labels: '{name}' is set by this module, leave it out")
     return {name: _parse_text(value, f"labels.{name}") for name, value in labels.items()}
 
@@ -365,6 +377,15 @@ def _parse_capabilities(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(plain))
 
 
+def _parse_placement(placement: Mapping[str, Any]) -> Placement:
+    group = placement["group"] or None
+    _require(
+        group is None or bool(_GROUP_NAME.fullmatch(group)),
+        f"placement.group: '{group}' can't be in a label, use letters, digits, '_', '.' and '-'",
+    )
+    return Placement(group, placement["each_host"])
+
+
 def _parse_update(update: Mapping[str, Any]) -> Update:
     _require(update["parallelism"] > 0, "update.parallelism: must be 1 or more")
     _require(update["ready_timeout"] > 0, "update.ready_timeout: must be more than 0 seconds")
@@ -391,6 +412,10 @@ def _check_across(description: Description) -> None:
     _require(
         not description.ports or description.replicas == 1,
         "ports: several replicas can't hold one published port, leave ports out or set replicas to 1",
+    )
+    _require(
+        not description.placement.each_host or description.replicas == 1,
+        "placement.each_host: one container runs on each host, leave replicas out",
     )
     _require(
         not description.ready_check or description.healthcheck is not None,

@@ -32,15 +32,15 @@ def to_record(description: Description, digests: Mapping[str, str]) -> dict[str,
         "env": dict(description.env),
         "secrets": {secret.name: digests[secret.name] for secret in description.secrets},
         "configs": {config.path: _digest(config.content) for config in description.configs},
-        "mounts": {mount.target: _without_unset(vars(mount), "target") for mount in description.mounts},
+        "mounts": {mount.target: without_unset(vars(mount), "target") for mount in description.mounts},
         "networks": [
-            _without_unset({"name": network.name, "aliases": list(network.aliases)}) for network in description.networks
+            without_unset({"name": network.name, "aliases": list(network.aliases)}) for network in description.networks
         ],
         "labels": dict(description.labels),
         "ports": {_port_key(port): port.container for port in description.ports},
         "healthcheck": None if health is None else {**vars(health), "test": list(health.test)},
         "ready_check": list(description.ready_check),
-        "resources": _without_unset(vars(resources)),
+        "resources": without_unset(vars(resources)),
         "gpus": description.gpus,
         "restart_policy": description.restart_policy,
         "log": dict(vars(log)),
@@ -51,7 +51,16 @@ def to_record(description: Description, digests: Mapping[str, str]) -> dict[str,
         "pid_mode": description.pid_mode,
         "stop_timeout": description.stop_timeout,
     }
-    return _without_unset(record)
+    return without_unset(record)
+
+
+def read_record(recorded: str) -> dict[str, Any]:
+    """A record read from its text, or an empty one if it can't be read: then everything differs."""
+    try:
+        record = json.loads(recorded)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _digest(content: str) -> str:
@@ -60,7 +69,7 @@ def _digest(content: str) -> str:
 
 def update_to_record(update: Update) -> dict[str, Any]:
     """The plain form of an update policy, kept on the container."""
-    return _without_unset({**vars(update), "gateway": vars(update.gateway) if update.gateway else None})
+    return without_unset({**vars(update), "gateway": vars(update.gateway) if update.gateway else None})
 
 
 def update_from_record(recorded: str) -> Update | None:
@@ -78,5 +87,5 @@ def _port_key(port: Port) -> str:
     return f"{address}:{port.host}/{port.protocol}"
 
 
-def _without_unset(values: Mapping[str, Any], *dropped: str) -> dict[str, Any]:
+def without_unset(values: Mapping[str, Any], *dropped: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in dropped and value not in (None, [], {}, ())}

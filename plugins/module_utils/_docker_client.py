@@ -2,16 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The few things that are asked of a Docker Engine, typed, with its errors turned into one clear line."""
+"""The few things that are asked of a Docker Engine, typed."""
 
 from __future__ import annotations
 
 import io
-import re
 import tarfile
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,41 +23,18 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config im
     container_body,
     network_aliases,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_connection import DockerConnection, one_line
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
-try:
-    import docker
+with suppress(ImportError):
+    # Its absence is told before a client is made.
     import docker.errors
-    import requests.exceptions
-except ImportError:
-    DOCKER_IMPORT_ERROR: str | None = traceback.format_exc()
-else:
-    DOCKER_IMPORT_ERROR = None
 
-_REQUEST_TIMEOUT = 60
 _DEFAULT_STOP_TIMEOUT = 10
 
-# What the Engine says, and what it means to the person who runs the play.
-_EXPLANATIONS = (
-    (
-        r"Bind for (\S+) failed: port is already allocated|listen \w+ (\S+): bind: address already in use",
-        "port {} is in use on this host, free it or publish another",
-    ),
-    (
-        r"could not select device driver",
-        "this host's engine offers no GPU, install the NVIDIA Container Toolkit or leave gpus out",
-    ),
-    (r"bind source path does not exist: (\S+)", "the mount's source {} is not on this host, create it first"),
-    (r"network (\S+) not found", "its network {} is gone, run state=present again"),
-)
 
-
-class DockerClient:
-    def __init__(self, host: str) -> None:
-        self._host = host
-        with self._explained("connect"):
-            self._api: Any = docker.APIClient(base_url=host, version="auto", timeout=_REQUEST_TIMEOUT)
-
+class DockerClient(DockerConnection):
     def image_id(self, image: str) -> str | None:
         with self._explained(f"look for the image {image}"):
             try:
@@ -81,16 +56,6 @@ class DockerClient:
             found = self._api.containers(all=True, filters={"label": label})
         containers = (self.find(entry["Id"]) for entry in found)
         return [container for container in containers if container is not None]
-
-    def volumes(self, service: str) -> list[str]:
-        """The names of the volumes that were made for a service."""
-        with self._explained("list the volumes"):
-            found = self._api.volumes(filters={"label": f"{LABEL_SERVICE}={service}"})
-        return sorted(str(volume["Name"]) for volume in found["Volumes"] or ())
-
-    def remove_volume(self, name: str) -> None:
-        with self._explained(f"remove the volume {name}"), suppress(docker.errors.NotFound):
-            self._api.remove_volume(name)
 
     def find(self, id_or_name: str) -> Container | None:
         with self._explained(f"inspect the container {id_or_name}"):
@@ -130,7 +95,7 @@ class DockerClient:
         raise EngineError(f"its image has no user '{user}', give user as a number such as 10001")
 
     def start(self, container: Container) -> None:
-        with self._explained("start its container", container):
+        with self._explained("start its container", container.network_ids):
             if container.status == "paused":
                 self._api.unpause(container.id)
             else:
@@ -142,7 +107,7 @@ class DockerClient:
             self._api.stop(container.id, timeout=container.stop_timeout if timeout is None else timeout)
 
     def restart(self, container: Container) -> None:
-        with self._explained("restart its container", container):
+        with self._explained("restart its container", container.network_ids):
             self._api.restart(container.id, timeout=container.stop_timeout)
 
     def rename(self, container: Container, name: str) -> None:
@@ -162,37 +127,6 @@ class DockerClient:
         with self._explained("read its log"):
             text: bytes = self._api.logs(container.id, tail=count)
         return text.decode(errors="replace").splitlines()[-count:]
-
-    @contextmanager
-    def _explained(self, doing: str, container: Container | None = None) -> Iterator[None]:
-        try:
-            yield
-        except docker.errors.APIError as error:
-            said = str(error.explanation or error)
-            # The Engine names a network that is gone by its ID, which tells a person nothing.
-            for name, network_id in container.network_ids.items() if container else ():
-                said = said.replace(network_id or name, name)
-            raise EngineError(_explain(said, doing)) from error
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise EngineError(
-                f"Docker at {self._host} does not answer ({_one_line(str(error))}), "
-                "check that it runs and that this user may use it"
-            ) from error
-
-
-def _explain(said: str, doing: str) -> str:
-    for pattern, meaning in _EXPLANATIONS:
-        match = re.search(pattern, said)
-        if match:
-            return meaning.format(next((group for group in match.groups() if group), ""))
-    return f"Docker can't {doing}: {_one_line(said)}"
-
-
-def _one_line(text: str, limit: int = 300, keep_end: bool = False) -> str:
-    line = " ".join(text.split())
-    if len(line) <= limit:
-        return line
-    return "…" + line[1 - limit :] if keep_end else line[: limit - 1] + "…"
 
 
 def _only_file(archive: bytes) -> bytes:
@@ -221,9 +155,9 @@ def _to_container(info: Mapping[str, Any]) -> Container:
         status=state["Status"],
         health=health.get("Status"),
         # A check that fails says why last, below a traceback.
-        health_output=_one_line(probes[-1].get("Output") or "", keep_end=True),
+        health_output=one_line(probes[-1].get("Output") or "", keep_end=True),
         exit_code=state["ExitCode"],
-        error=_one_line(state["Error"]),
+        error=one_line(state["Error"]),
         oom_killed=state["OOMKilled"],
         restart_count=info["RestartCount"],
         started_at=state["StartedAt"],

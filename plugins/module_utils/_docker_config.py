@@ -18,6 +18,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     LABEL_UPDATE,
     Description,
     Healthcheck,
+    LogRotation,
     Mount,
     Network,
 )
@@ -25,7 +26,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description_reco
     update_to_record,
 )
 
-_NANOSECONDS = 1_000_000_000
+NANOSECONDS = 1_000_000_000
+LOG_DRIVER = "json-file"
 # In memory, so that each start of the container has to pass again; writable with a read-only root too.
 _PASSED = "/dev/shm/ready-check-passed"
 
@@ -37,13 +39,8 @@ def container_body(description: Description, recorded: str, files: Mapping[str, 
     """
     body: dict[str, Any] = {
         "Image": description.image,
-        "Env": [f"{name}={value}" for name, value in sorted(description.env.items())],
-        "Labels": {
-            **description.labels,
-            LABEL_SERVICE: description.name,
-            LABEL_DESCRIPTION: recorded,
-            LABEL_UPDATE: canonical_json(update_to_record(description.update)),
-        },
+        "Env": environment(description),
+        "Labels": labels(description, recorded),
         "ExposedPorts": {f"{port.container}/{port.protocol}": {} for port in description.ports},
         "StopTimeout": description.stop_timeout,
         "HostConfig": _host_config(description, files),
@@ -53,11 +50,25 @@ def container_body(description: Description, recorded: str, files: Mapping[str, 
     if description.user:
         body["User"] = description.user
     if description.healthcheck:
-        body["Healthcheck"] = _healthcheck(description.healthcheck, description.ready_check)
+        body["Healthcheck"] = healthcheck_body(description.healthcheck, description.ready_check)
     if description.networks:
         first = description.networks[0]
         body["NetworkingConfig"] = {"EndpointsConfig": {first.name: {"Aliases": network_aliases(description, first)}}}
     return body
+
+
+def environment(description: Description) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(description.env.items())]
+
+
+def labels(description: Description, recorded: str) -> dict[str, str]:
+    """The description's labels, and those by which a later run knows it again."""
+    return {
+        **description.labels,
+        LABEL_SERVICE: description.name,
+        LABEL_DESCRIPTION: recorded,
+        LABEL_UPDATE: canonical_json(update_to_record(description.update)),
+    }
 
 
 def network_aliases(description: Description, network: Network) -> list[str]:
@@ -65,7 +76,7 @@ def network_aliases(description: Description, network: Network) -> list[str]:
 
 
 def _host_config(description: Description, files: Mapping[str, Path]) -> dict[str, Any]:
-    resources, log = description.resources, description.log
+    resources = description.resources
     config: dict[str, Any] = {
         # The real policy follows once the container is ready: until then it must not hide a crash by
         # starting again, nor outlive an interrupted run as a crash loop.
@@ -76,12 +87,9 @@ def _host_config(description: Description, files: Mapping[str, Path]) -> dict[st
         "SecurityOpt": ["no-new-privileges"],
         "Privileged": False,
         "ReadonlyRootfs": description.read_only,
-        "LogConfig": {
-            "Type": "json-file",
-            "Config": {"max-size": str(log.max_size), "max-file": str(log.max_files)},
-        },
+        "LogConfig": {"Type": LOG_DRIVER, "Config": log_options(description.log)},
         "Mounts": [
-            *(_mount(mount) for mount in description.mounts if mount.type != "tmpfs"),
+            *(mount_body(mount) for mount in description.mounts if mount.type != "tmpfs"),
             *(_file_mount(target, file) for target, file in sorted(files.items())),
         ],
         "Tmpfs": {mount.target: _tmpfs_options(mount) for mount in description.mounts if mount.type == "tmpfs"},
@@ -92,7 +100,7 @@ def _host_config(description: Description, files: Mapping[str, Path]) -> dict[st
         # Equal values mean no swap: a model that pages is slower than one that fails.
         config.update(Memory=resources.memory, MemorySwap=resources.memory)
     if resources.cpus is not None:
-        config["NanoCpus"] = round(resources.cpus * _NANOSECONDS)
+        config["NanoCpus"] = round(resources.cpus * NANOSECONDS)
     if resources.pids is not None:
         config["PidsLimit"] = resources.pids
     if description.gpus:
@@ -103,14 +111,18 @@ def _host_config(description: Description, files: Mapping[str, Path]) -> dict[st
     return config
 
 
-def _healthcheck(check: Healthcheck, ready_check: Sequence[str]) -> dict[str, Any]:
+def healthcheck_body(check: Healthcheck, ready_check: Sequence[str]) -> dict[str, Any]:
     return {
         "Test": _guarded(check.test, ready_check) if ready_check else list(check.test),
-        "Interval": round(check.interval * _NANOSECONDS),
-        "Timeout": round(check.timeout * _NANOSECONDS),
+        "Interval": round(check.interval * NANOSECONDS),
+        "Timeout": round(check.timeout * NANOSECONDS),
         "Retries": check.retries,
-        "StartPeriod": round(check.start_period * _NANOSECONDS),
+        "StartPeriod": round(check.start_period * NANOSECONDS),
     }
+
+
+def log_options(log: LogRotation) -> dict[str, str]:
+    return {"max-size": str(log.max_size), "max-file": str(log.max_files)}
 
 
 def _guarded(test: Sequence[str], ready_check: Sequence[str]) -> list[str]:
@@ -124,7 +136,7 @@ def _guarded(test: Sequence[str], ready_check: Sequence[str]) -> list[str]:
     return ["CMD-SHELL", f"{{ {health}; }} && {{ {once}; }}"]
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def mount_body(mount: Mount) -> dict[str, Any]:
     body: dict[str, Any] = {
         "Type": mount.type,
         "Source": mount.source,

@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.llm.orchestrator.plugins.module_utils import _container_files as container_files
-from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import (
-    differences,
-    masked,
-)
+from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import differences
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     DEFAULT_UPDATE,
     Description,
@@ -28,15 +25,16 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description_reco
     update_from_record,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container, to_service
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import (
     STABLE_SECONDS,
     await_ready,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_slot import Found, Slot, slot_index
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
-    Container,
     EngineError,
     Outcome,
+    Service,
     unusable_file,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._lock import service_lock
@@ -67,15 +65,17 @@ class DockerEngine:
     def __init__(self, client: DockerClient) -> None:
         self._client = client
 
-    def services(self, name: str | None) -> list[Container]:
-        return self._client.containers(name)
+    def services(self, name: str | None) -> list[Service]:
+        containers = self._client.containers(name)
+        names = sorted({container.service for container in containers})
+        return [to_service(name, [one for one in containers if one.service == name]) for name in names]
 
     def present(self, description: Description, secrets_root: Path, check_mode: bool) -> Outcome:
         slots = range(1, description.replicas + 1)
         if check_mode:
             found = self._look(description.name, slots)
             wanted = self._wanted(description, secrets_root, check_mode)
-            return _outcome(_observed(found), _wished(wanted, found), _containers(found))
+            return _outcome(description.name, _observed(found), _wished(wanted, found), _containers(found))
         with service_lock(description.name):
             found = self._look(description.name, slots)
             before = _observed(found)
@@ -91,19 +91,19 @@ class DockerEngine:
             for slot in surplus:
                 slot.remove(description.update.drain_timeout)
             self._remove_unused_files(secrets_root, description.name)
-            return _outcome(before, _wished(wanted, found), self._client.containers(description.name))
+            return _outcome(description.name, before, _wished(wanted, found), self._client.containers(description.name))
 
     def stopped(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
             found = self._look(name)
-            return _outcome(_life(found), _resting(found), _containers(found))
+            return _outcome(name, _life(found), _resting(found), _containers(found))
         with service_lock(name):
             found = self._look(name)
             for slot in found:
                 current = slot.recover(_recorded_update(found))
                 if current and current.state != "stopped":
                     self._client.stop(current)
-            return _outcome(_life(found), _resting(found), self._client.containers(name))
+            return _outcome(name, _life(found), _resting(found), self._client.containers(name))
 
     def restarted(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
@@ -116,23 +116,23 @@ class DockerEngine:
                 current = [self._restart(container, _recorded_update(found)) for container in current]
         if not current:
             raise EngineError("it has no container to restart, run state=present first")
-        return _outcome(_life(found), {"state": "restarted"}, current)
+        return _outcome(name, _life(found), {"state": "restarted"}, current)
 
     def rolled_back(self, name: str, check_mode: bool) -> Outcome:
         if check_mode:
             found = self._look(name)
-            return _outcome(*_exchanged(found), _containers(found))
+            return _outcome(name, *_exchanged(found), _containers(found))
         with service_lock(name):
             found = self._look(name)
             before, after = _exchanged(found)
             update = _recorded_update(found)
             steps = [_Step(slot, slot.recover(update)) for slot in found]
             self._roll(steps, update, lambda step: step.slot.previous())
-            return _outcome(before, after, self._client.containers(name))
+            return _outcome(name, before, after, self._client.containers(name))
 
     def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
         if check_mode:
-            return _gone(self._look(name), self._client.volumes(name) if remove_volumes else [])
+            return _gone(name, self._look(name), self._client.volumes(name) if remove_volumes else [])
         with service_lock(name):
             found = self._look(name)
             for slot in found:
@@ -141,7 +141,7 @@ class DockerEngine:
             volumes = self._client.volumes(name) if remove_volumes else []
             for volume in volumes:
                 self._client.remove_volume(volume)
-            return _gone(found, volumes)
+            return _gone(name, found, volumes)
 
     def _look(self, name: str, wanted: Sequence[int] = (1,)) -> dict[Slot, Found]:
         """The service's slots in their order, the first and the wanted ones even where they are empty."""
@@ -284,10 +284,10 @@ def _life(found: Mapping[Slot, Found]) -> dict[str, Any]:
     return life
 
 
-def _gone(found: Mapping[Slot, Found], volumes: Sequence[str]) -> Outcome:
+def _gone(name: str, found: Mapping[Slot, Found], volumes: Sequence[str]) -> Outcome:
     """The removal of all that was found, and of these volumes."""
     data = {"volumes": list(volumes)} if volumes else {}
-    return _outcome({**_life(found), **data}, {"state": "absent"}, [])
+    return _outcome(name, {**_life(found), **data}, {"state": "absent"}, [])
 
 
 def _resting(found: Mapping[Slot, Found]) -> dict[str, Any]:
@@ -335,6 +335,5 @@ def _recorded_update(found: Mapping[Slot, Found]) -> Update:
     return DEFAULT_UPDATE
 
 
-def _outcome(before: Mapping[str, Any], after: Mapping[str, Any], containers: Sequence[Container]) -> Outcome:
-    old, new = differences(before, after)
-    return Outcome(masked(old), masked(new), list(containers))
+def _outcome(name: str, before: Mapping[str, Any], after: Mapping[str, Any], now: Sequence[Container]) -> Outcome:
+    return Outcome.of(before, after, to_service(name, now))

@@ -11,7 +11,8 @@ import time
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import Gateway, Update
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError, exit_cause, memory_limit
 
 try:
     import requests
@@ -23,7 +24,6 @@ except ImportError:
 STABLE_SECONDS = 2.0
 _POLL = 0.2
 _LOG_LINES = 20
-_KILLED = 128 + 9
 _ASK_TIMEOUT = 2.0
 # What Traefik tells of each server that it checks: whether it sends it requests.
 # https://doc.traefik.io/traefik/observability/metrics/overview/
@@ -99,16 +99,13 @@ def _has_failed(container: Container, patient: bool) -> bool:
 
 def _cause(container: Container, timeout: float) -> str:
     said = f", its last health check said: {container.health_output}" if container.health_output else ""
-    limit = container.record.get("resources", {}).get("memory")
-    size = f", its limit is {limit / 2**20:.0f} MiB" if limit else ""
+    limit = memory_limit(container.record)
     if container.oom_killed:
-        return f"its container ran out of memory{size}"
+        return f"its container ran out of memory{limit}"
     if container.error:
         return f"its container did not start: {container.error}"
     if container.status in ("exited", "dead", "restarting"):
-        # A busy engine can miss the kernel's word that memory ran out, and nobody else kills a new container.
-        doubt = f", killed, probably for lack of memory{size}" if container.exit_code == _KILLED else ""
-        return f"its container exited with code {container.exit_code}{doubt}"
+        return exit_cause(container.exit_code, container.record)
     if container.health == "unhealthy":
         return f"its container is unhealthy{said}"
     return f"its container was not ready within {timeout:g} s{said}"

@@ -30,12 +30,13 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     Update,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_client import DockerClient
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import (
     STABLE_SECONDS,
     await_ready,
     await_route,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
 _SLOT_NAME = re.compile(r"[^.]+(?:\.([0-9]+))?(?:\.(?:next|previous|undone))?")
 

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import differences, masked
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import Description
+
+_KILLED = 128 + 9
 
 
 class EngineError(Exception):
@@ -27,57 +29,48 @@ def unusable_file(error: OSError) -> EngineError:
     return EngineError(f"can't use {error.filename} ({error.strerror})")
 
 
+def memory_limit(record: Mapping[str, Any]) -> str:
+    """What a message about memory says of the limit in a description's record."""
+    limit = record.get("resources", {}).get("memory")
+    return f", its limit is {limit / 2**20:.0f} MiB" if limit else ""
+
+
+def exit_cause(code: int, record: Mapping[str, Any]) -> str:
+    # A busy engine can miss the kernel's word that memory ran out, and nobody else kills a new container.
+    doubt = f", killed, probably for lack of memory{memory_limit(record)}" if code == _KILLED else ""
+    return f"its container exited with code {code}{doubt}"
+
+
 @dataclass(frozen=True)
-class Container:
-    """A container as it was a moment ago."""
+class Instance:
+    """One of a service's containers; its host is told where the engine spans several."""
 
     id: str
     name: str
-    service: str
+    health: str
+    host: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
     image: str
     image_id: str
-    status: str
-    health: str | None
-    health_output: str
-    exit_code: int
-    error: str
-    oom_killed: bool
-    restart_count: int
-    started_at: str
-    stop_timeout: int
-    recorded: str
-    recorded_update: str = ""
-    # What it mounts from the host, by the paths in the container.
-    files: Mapping[str, Path] = field(default_factory=dict)
-    network_ids: Mapping[str, str] = field(default_factory=dict)
-    addresses: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def is_previous(self) -> bool:
-        """Whether it is kept for a rollback alone."""
-        return self.name.endswith(".previous")
 
-    @property
-    def is_up(self) -> bool:
-        return self.status == "running"
+@dataclass(frozen=True)
+class Service:
+    """A service as it was a moment ago; without a release, there is none of that name."""
 
-    @property
-    def is_serving(self) -> bool:
-        return self.is_up and self.health in (None, "healthy")
-
-    @property
-    def state(self) -> str:
-        """The status in the words of the module's option: a paused or dying container serves nobody."""
-        return "running" if self.status in ("running", "restarting") else "stopped"
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The record of its description, or an empty one if it can't be read: then everything differs."""
-        try:
-            record = json.loads(self.recorded)
-        except ValueError:
-            return {}
-        return record if isinstance(record, dict) else {}
+    name: str
+    instances: Sequence[Instance] = ()
+    release: Release | None = None
+    previous: Release | None = None
+    state: str = "absent"
+    health: str = "none"
+    started_at: str = ""
+    restart_count: int = 0
+    # The record of its description, or an empty one if it can't be read.
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +79,13 @@ class Outcome:
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
-    containers: Sequence[Container]
+    service: Service
+
+    @classmethod
+    def of(cls, before: Mapping[str, Any], after: Mapping[str, Any], service: Service) -> Outcome:
+        """The outcome of a change from before to after, both told whole."""
+        old, new = differences(before, after)
+        return cls(masked(old), masked(new), service)
 
     @property
     def changed(self) -> bool:
@@ -96,8 +95,8 @@ class Outcome:
 class Engine(Protocol):
     """Makes services true. With check_mode, each verb says what it would do and does nothing."""
 
-    def services(self, name: str | None) -> list[Container]:
-        """The containers of one service, or of all."""
+    def services(self, name: str | None) -> list[Service]:
+        """One service if it is there, or all, by name."""
 
     def present(self, description: Description, secrets_root: Path, check_mode: bool) -> Outcome:
         """Runs the service as described and returns once it is ready."""

@@ -15,6 +15,9 @@ description:
     what is wanted; C(changed), check mode and the diff come from that one comparison.
   - A container that differs is replaced. The new one has to become ready first, or the old one serves on and
     the task fails with the cause. A run that was interrupted is ended or undone by the next one.
+  - With O(engine=swarm) the description becomes a service of a Docker Swarm, and the record a label of that. The Swarm
+    replaces its containers and rolls back a release of which one fails; the task then fails with the cause. A release
+    that finds no host, or is not ready in time, is undone by the module.
   - Every container runs without any capability that is not named, with C(no-new-privileges) and with a
     rotated log.
 author:
@@ -59,11 +62,13 @@ options:
     description:
       - Whether O(state=absent) also removes the volumes that were made for the service, with all data in them.
         Volumes that were there before it stay.
+      - With O(engine=swarm) it removes those on the manager that it runs on, and fails before it removes anything if
+        another host holds one.
     type: bool
     default: false
   secrets_dir:
     description:
-      - Folder on the host that holds the files of O(secrets) and of O(configs), for root only.
+      - Folder on the host that holds the files of O(secrets) and of O(configs), for root only. Not for O(engine=swarm).
     type: path
     default: /etc/llm-orchestrator/secrets
 seealso:
@@ -101,6 +106,16 @@ EXAMPLES = r"""
     networks:
       - name: llm-cache
     update: {order: stop_first}
+
+- name: Run two of it on the cache hosts of a Swarm, from one of its managers
+  llm.orchestrator.container_service:
+    engine: swarm
+    name: cache-service
+    image: registry.example.org/llm-orchestrator/cache-service:0.1.0
+    networks:
+      - name: llm
+    replicas: 2
+    placement: {group: cache_servers}
 
 - name: Restart the cache service
   llm.orchestrator.container_service:
@@ -141,7 +156,7 @@ service:
       type: str
       sample: llm-orchestrator/cache-service:0.1.0
     image_id:
-      description: The ID of that image.
+      description: The ID of that image, or its digest in the registry that a Swarm's hosts pull it from.
       returned: when it has a container
       type: str
       sample: sha256:d1e4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a111
@@ -166,6 +181,11 @@ service:
           returned: always
           type: str
           sample: healthy
+        host:
+          description: The host that runs it.
+          returned: with O(engine=swarm)
+          type: str
+          sample: cache-1
     previous:
       description: What a rollback returns to.
       returned: when it has replaced a release
@@ -231,7 +251,7 @@ def result(module: AnsibleModule) -> dict[str, Any]:
     return {
         "changed": outcome.changed,
         "diff": {"before": dict(outcome.before), "after": dict(outcome.after)},
-        "service": service_facts(module.params["name"], outcome.containers),
+        "service": service_facts(outcome.service),
     }
 
 

@@ -46,6 +46,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ all_services.services | rejectattr('health', 'eq', 'healthy') | map(attribute='name') }}"
 
+- name: Look at all services of a Swarm, on one of its managers
+  llm.orchestrator.container_service_info:
+    engine: swarm
+
 - name: Look at Redis
   llm.orchestrator.container_service_info:
     name: redis
@@ -69,7 +73,7 @@ services:
       type: str
       sample: llm-orchestrator/redis:0.1.0
     image_id:
-      description: The ID of that image.
+      description: The ID of that image, or its digest in the registry that a Swarm's hosts pull it from.
       returned: always
       type: str
       sample: sha256:d1e4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a111
@@ -89,7 +93,7 @@ services:
       type: str
       sample: "2026-11-22T23:17:47.123456789Z"
     restart_count:
-      description: How often the engine has restarted it by itself since.
+      description: How often the engine has restarted it by itself since. A Swarm remembers the last few.
       returned: always
       type: int
       sample: 0
@@ -120,6 +124,11 @@ services:
           returned: always
           type: str
           sample: healthy
+        host:
+          description: The host that runs it.
+          returned: with O(engine=swarm)
+          type: str
+          sample: cache-1
     previous:
       description: What a rollback returns to.
       returned: when it has replaced a release
@@ -137,8 +146,6 @@ services:
           sample: sha256:0c4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a222
 """
 
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -149,28 +156,24 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._container_module
     run,
     service_facts,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Service
 
 
-def describe(name: str, containers: list[Container]) -> dict[str, Any]:
-    """The facts of one service; of several containers, the one that has its name speaks for it."""
-    containers = sorted(containers, key=attrgetter("is_previous", "name"))
-    container = containers[0]
+def describe(service: Service) -> dict[str, Any]:
     return {
-        **service_facts(name, containers),
-        "state": container.state,
-        "health": container.health or "none",
-        "started_at": container.started_at,
-        "restart_count": container.restart_count,
-        "description": masked(container.record),
+        **service_facts(service),
+        "state": service.state,
+        "health": service.health,
+        "started_at": service.started_at,
+        "restart_count": service.restart_count,
+        "description": masked(service.record),
     }
 
 
 def result(module: AnsibleModule) -> dict[str, Any]:
-    found = sorted(connect(module).services(module.params["name"]), key=attrgetter("service"))
     return {
         "changed": False,
-        "services": [describe(name, list(containers)) for name, containers in groupby(found, attrgetter("service"))],
+        "services": [describe(service) for service in connect(module).services(module.params["name"])],
     }
 
 

@@ -6,92 +6,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
-from ansible_collections.llm.orchestrator.plugins.module_utils import _engine
-
-IMAGE = "llm-orchestrator/base:0.1.0"
-COLLECTIONS_ROOT = Path(_engine.__file__).parents[5]
-MODULES = "ansible_collections.llm.orchestrator.plugins.modules"
-ENDS_ON_SIGTERM = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
-WORKLOAD: dict[str, Any] = {
-    "image": IMAGE,
-    "command": ["python3", "-c", ENDS_ON_SIGTERM],
-    "healthcheck": {"test": ["CMD", "true"], "interval": 0.2, "timeout": 5, "retries": 2, "start_period": 0},
-    "resources": {"memory": "64m", "cpus": 0.5},
-    "stop_timeout": 3,
-    "update": {"ready_timeout": 20},
-}
+from ansible_collections.llm.orchestrator.tests.integration.module_service import IMAGE, ModuleService
 
 
 @dataclass
-class Service:
+class Service(ModuleService):
     """One service of a test, with everything that a test asks about it."""
 
-    name: str
-    secrets_dir: Path
-    api: docker.APIClient
-    python_path: list[str] = field(default_factory=lambda: [str(COLLECTIONS_ROOT)])
-
-    def command(self, module: str, arguments: dict[str, Any]) -> tuple[list[str], str]:
-        """A command line and what it reads from its standard input."""
-        return [sys.executable, "-m", f"{MODULES}.{module}"], json.dumps({"ANSIBLE_MODULE_ARGS": arguments})
-
-    def arguments(self, state: str = "present", check: bool = False, **options: Any) -> dict[str, Any]:
-        described = WORKLOAD if state == "present" else {}
-        common = {"name": self.name, "state": state, "secrets_dir": str(self.secrets_dir)}
-        return {**described, **common, **options, "_ansible_check_mode": check}
-
-    def start(self, module: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:
-        command, text = self.command(module, arguments)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(self.python_path)}
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(text)
-        process.stdin.close()
-        process.stdin = None
-        return process
-
-    def run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        output, errors = self.start(module, arguments).communicate(timeout=120)
-        assert output, errors
-        result: dict[str, Any] = json.loads(output)
-        return result
-
-    def ensure(self, state: str = "present", check: bool = False, **options: Any) -> dict[str, Any]:
-        result = self.run("container_service", self.arguments(state, check, **options))
-        assert not result.get("failed"), result
-        return result
-
-    def refuse(self, state: str = "present", **options: Any) -> dict[str, Any]:
-        """A run that has to fail, with one line."""
-        result = self.run("container_service", self.arguments(state, **options))
-        assert result.get("failed"), result
-        assert result["msg"].startswith(f"service {options.get('name', self.name)}: "), result["msg"]
-        assert "\n" not in result["msg"]
-        return result
-
-    def info(self) -> dict[str, Any]:
-        (service,) = self.run("container_service_info", {"name": self.name})["services"]
-        return dict(service)
+    api: docker.APIClient = None
 
     def containers(self) -> list[dict[str, Any]]:
         """All that carry the service's label, whatever their names."""
@@ -127,7 +58,7 @@ def services(api: docker.APIClient, tmp_path_factory: pytest.TempPathFactory) ->
     made: list[Service] = []
 
     def make() -> Service:
-        made.append(Service(f"cs-it-{secrets.token_hex(4)}", tmp_path_factory.mktemp("host") / "secrets", api))
+        made.append(Service(f"cs-it-{secrets.token_hex(4)}", tmp_path_factory.mktemp("host") / "secrets", api=api))
         return made[-1]
 
     yield make

@@ -21,7 +21,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
 from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (
     update_to_record,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
 
 IMAGES = {
     "demo:1": "sha256:1",
@@ -164,6 +164,7 @@ def describe(image: str, order: str = "start_first", **changes: Any) -> Descript
         "pid_mode": None,
         "stop_timeout": 30,
         "replicas": 1,
+        "placement": {"group": None, "each_host": False},
         "update": {**vars(DEFAULT_UPDATE), "order": order, "ready_timeout": 1},
         "networks": [{"name": "llm", "aliases": []}],
     }

@@ -51,6 +51,7 @@ PARAMS: dict[str, Any] = {
     "stop_timeout": 30,
     "ready_check": [],
     "replicas": 1,
+    "placement": {"group": None, "each_host": False},
     "update": {**vars(DEFAULT_UPDATE), "order": "start_first"},
 }
 MOUNT = {

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils import _docker_readiness
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import DEFAULT_UPDATE, Gateway
+from ansible_collections.llm.orchestrator.plugins.module_utils._docker_container import Container
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness import await_ready, await_route
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import Container, EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
 
 STARTING = Container(
     id="id",
