@@ -87,12 +87,12 @@ async def stream(client: httpx.AsyncClient, chance: random.Random) -> str:
         if _is_overload(answer):
             return "overload"
         data = [line.removeprefix("data: ") async for line in answer.aiter_lines() if line.startswith("data: ")]
-    if answer.status_code != 200 or data[-1:] != ["[DONE]"]:
-        raise Unexpected(f"status {answer.status_code}, and the stream ends with {data[-1:]}")
-    chunks = [json.loads(each) for each in data[:-1]]
+    chunks = [json.loads(each) for each in data if each != "[DONE]"]
     refused = [chunk["error"] for chunk in chunks if "error" in chunk]
     if refused and "try again later" in refused[0]["message"]:
         return "overload"
+    if answer.status_code != 200 or data[-1:] != ["[DONE]"]:
+        raise Unexpected(f"status {answer.status_code}, and the stream ends with {data[-1:]}")
     ends = [choice["finish_reason"] for chunk in chunks for choice in chunk.get("choices", ())]
     if refused or ends[-1:] not in (["stop"], ["length"]) or any(ends[:-1]):
         raise Unexpected(f"the stream has {refused} and ends for {ends[-1:]}")
@@ -118,7 +118,7 @@ async def leave(client: httpx.AsyncClient, chance: random.Random) -> str:
 
 
 async def long_prompt(client: httpx.AsyncClient, chance: random.Random) -> str:
-    words = " ".join(f"{chance.randrange(100)}" for _ in range(350))
+    words = " ".join(f"{chance.randrange(100)}" for _ in range(330))
     body = {"model": MODEL, "prompt": words, "max_tokens": 6, "service_tier": chance.choice(["auto", "flex"])}
     answer = await client.post(COMPLETIONS, json=body)
     if _is_overload(answer):
