@@ -102,7 +102,7 @@ async def test_a_try_that_is_left_ends_its_child(model_path: Path) -> None:
 
 
 async def test_what_does_not_fit_into_memory_is_told(model_path: Path) -> None:
-    huge = replace(SIZE, kv_tokens=200_000_000)
+    huge = replace(SIZE, context=100_000_000, kv_tokens=200_000_000)
     with pytest.raises(ModelFileError, match=r"lower|memory"):
         await probe(served(model_path), huge, 100 << 20, 120)
 

@@ -61,7 +61,10 @@ def test_nan_fails_alone_and_does_not_get_into_the_store(model: Model, poison: i
         bench.run()
         assert bench.ends(bad) == [GenerationFailedError]
         assert [bench.ends(each) for each in good] == [[Finished]] * 3
-        assert bench.scheduler.stored_bytes == 0
+        again = bench.sequence([*bad.prompt[:-1].tolist(), *bad.prompt[:2].tolist()])
+        bench.add(again)
+        bench.run()
+        assert bench.finished(again).cached_tokens == 0
         bench.assert_empty()
 
 
