@@ -5,6 +5,7 @@ set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/.venv/collections" DOCKER_BUILDKIT=0
 export ANSIBLE_COLLECTIONS_PATH="$PWD/.venv/collections"
 SERVICES="model_service cache_service storage_service monitoring_service"
+SWARM_TESTS=tests/integration/container_service_swarm
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -83,10 +84,10 @@ part_services() {
 }
 
 part_integration() {
-  debian pebble docker-registry openssh-client
+  debian pebble docker-registry
   images
   # One file's tests share what they deploy, so they stay together.
-  pytest --numprocesses 2 --dist loadfile tests/integration
+  pytest --numprocesses 2 --dist loadfile --ignore "$SWARM_TESTS" tests/integration
 }
 
 part_molecule() {
@@ -96,6 +97,13 @@ part_molecule() {
   molecule test --scenario-name default
   molecule test --scenario-name traefik
   molecule test --scenario-name models
+}
+
+# Apart, as long as no playbook of ours puts services on a Swarm.
+part_swarm() {
+  debian docker-registry openssh-client
+  images
+  pytest "$SWARM_TESTS"
   molecule test --scenario-name swarm
 }
 
