@@ -14,5 +14,5 @@ docker build --build-arg "BASE_IMAGE=$base" --build-arg "MODEL_IMAGE=$model" \
   --tag "$tests" --file tests/Dockerfile .
 # The long forms of some tests are asked for by variables.
 exec docker run --rm --read-only --tmpfs /tmp:size=1g,mode=1777 --network none --cap-drop ALL \
-  --env MODEL_TEST_ANSWERS --env MODEL_TEST_FUZZ_EXAMPLES \
+  --env MODEL_TEST_ANSWERS --env MODEL_TEST_DISCONNECTS --env MODEL_TEST_DRAWS --env MODEL_TEST_FUZZ_EXAMPLES \
   "$tests" "$@"
