@@ -54,6 +54,18 @@ def test_a_room_that_each_slot_has_anyway_is_split(model: Model) -> None:
         assert not bench.context.cache.is_split
 
 
+def test_each_slot_takes_the_longest_request_whatever_the_others_have(model: Model) -> None:
+    with Bench(model, slots=3, context=256, kv_tokens=768) as bench:
+        longest = [bench.sequence(list(range(first, first + 254)), 1) for first in (100, 1000, 2000)]
+        bench.add(*longest)
+        bench.step()
+        assert len(bench.scheduler.running) == 3
+        bench.run()
+        assert [bench.ends(each) for each in longest] == [[Finished]] * 3
+        assert bench.scheduler.counters.paused == 0
+        bench.assert_empty()
+
+
 def test_a_shared_beginning_goes_on_as_the_original(
     context: FaultyContext, cache: SplitCache, story: list[int]
 ) -> None:

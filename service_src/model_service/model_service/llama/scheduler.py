@@ -170,6 +170,8 @@ class Scheduler:
                 return
 
     def _has_room(self, tokens: int) -> bool:
+        if self._context.cache.is_split:
+            return True  # its slot has room for the longest
         growth = _GROWTH * (len(self._running) + 1)
         return not self._running or self._tree.cells_promised + tokens + growth <= self._size.kv_tokens
 
