@@ -33,6 +33,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (shared / "terraform.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
+            shutil.rmtree(copied, ignore_errors=True)  # of a process that failed halfway, whose error would be hidden
             copy_configuration(copied)
             for directory in DIRECTORIES:
                 Terraform(copied / directory).init()

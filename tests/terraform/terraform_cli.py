@@ -10,6 +10,7 @@ it; then it is kept in .cache, so that it comes once.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import os
@@ -57,14 +58,19 @@ def mirror() -> Path | None:
     return None
 
 
-def environment() -> dict[str, str]:
-    """What terraform runs with: nothing of this machine's AWS, and no settings file that isn't there."""
+def provider_cache() -> Path:
+    """The directory in which terraform keeps providers."""
     cache = PROJECT / ".cache" / "terraform-plugins"
     cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+def environment() -> dict[str, str]:
+    """What terraform runs with: nothing of this machine's AWS, and no settings file that isn't there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     if not Path(kept.get("TF_CLI_CONFIG_FILE", "/dev/null")).exists():
         del kept["TF_CLI_CONFIG_FILE"]
-    return kept | {"TF_IN_AUTOMATION": "1", "TF_PLUGIN_CACHE_DIR": str(cache), "CHECKPOINT_DISABLE": "1"}
+    return kept | {"TF_IN_AUTOMATION": "1", "TF_PLUGIN_CACHE_DIR": str(provider_cache()), "CHECKPOINT_DISABLE": "1"}
 
 
 @contextmanager
@@ -129,9 +135,11 @@ class Terraform:
         return done
 
     def init(self) -> None:
-        """Makes the directory ready."""
+        """Makes the directory ready; one at a time, as the directory of kept providers is safe for one alone."""
         found = mirror()
-        self.run("init", "-input=false", "-no-color", *([f"-plugin-dir={found}"] if found else []))
+        with (provider_cache() / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.run("init", "-input=false", "-no-color", *([f"-plugin-dir={found}"] if found else []))
 
     def apply(self, **variables: Any) -> None:
         self.run("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments(variables))
