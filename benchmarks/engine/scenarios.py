@@ -94,10 +94,11 @@ def shared(turn: Round, running: Running) -> Iterator[Measure]:
 def long_prompts(turn: Round, running: Running) -> Iterator[Measure]:
     """Two prompts of 4,000 tokens, one after the other, beside 8 streams."""
     scenario = "long prompts"
-    streams = [running.body(prompts.unique(f"{turn.number}/long/{index}"), 1200) for index in range(8)]
+    # Short ones, again and again: with each token a stream gets slower, which has nothing to do with the long prompts.
+    streams = [running.body(prompts.unique(f"{turn.number}/long/{index}"), 256) for index in range(8)]
     longs = [running.body(prompts.long(f"{turn.number}/{index}", 4000), 8) for index in range(2)]
-    plan = {"kind": "disturbed", "bodies": streams, "longs": longs, "quiet_seconds": 5}
-    answers = turn.load(running, scenario, plan, 180)
+    plan = {"kind": "disturbed", "bodies": streams, "longs": longs, "quiet_seconds": 10}
+    answers = turn.load(running, scenario, plan, 300)
     long_answers = [answer for answer in answers if answer["label"] == "long"]
     stream_answers = [answer for answer in answers if answer["label"] != "long"]
     # Of the streams, those that had just begun when all were cut have no tokens yet.

@@ -15,6 +15,21 @@ from model_service.llama.bindings import llama
 from model_service.llama.kv_state import State, StateForm, StateFormError, rows_of
 
 
+class StateMemory:
+    """Room for one state at a time, kept: the system takes twenty times as long to give new memory as it takes to
+    copy a state into what is there. No larger than the largest state so far needs twice.
+    """
+
+    def __init__(self) -> None:
+        self._room: State = numpy.empty(0, dtype=numpy.uint8)
+
+    def take(self, size: int) -> State:
+        """So many bytes, good until the next call."""
+        if size > len(self._room):
+            self._room = numpy.empty(2 * size, dtype=numpy.uint8)  # what isn't written to takes no memory
+        return self._room[:size]
+
+
 class _Cache:
     """What both layouts do alike."""
 
@@ -33,9 +48,9 @@ class _Cache:
         """How many tokens the slot has, if it has them from the first on."""
         return int(llama.llama_memory_seq_pos_max(self._memory, slot)) + 1
 
-    def _state(self, slot: int) -> State:
+    def _state(self, slot: int, memory: StateMemory | None = None) -> State:
         size = llama.llama_state_seq_get_size(self._context, slot)
-        state = numpy.empty(size, dtype=numpy.uint8)
+        state = memory.take(size) if memory else numpy.empty(size, dtype=numpy.uint8)
         llama.llama_state_seq_get_data(self._context, _pointer(state), size, slot)
         return state
 
@@ -86,37 +101,40 @@ class SplitCache(_Cache):
     def __init__(self, context: Any) -> None:
         super().__init__(context)
         self._form: StateForm | None = None
+        self._state_memory = StateMemory()
+        self._other_memory = StateMemory()
 
     def share(self, source: int, slot: int, length: int) -> None:
         """Gives ``slot``, instead of what it has, a copy of the first ``length`` tokens of ``source``."""
-        self._set_state(slot, self._state(source))
+        self._set_state(slot, self._state(source, self._state_memory))
         self.truncate(slot, length)
 
     def exchange(self, one: int, other: int) -> None:
         """Has two slots swap what they hold."""
-        states = [(each, self._state(each)) for each in (one, other) if self.length(each)]
+        moves = ((one, other, self._state_memory), (other, one, self._other_memory))
+        states = [(target, self._state(slot, memory)) for slot, target, memory in moves if self.length(slot)]
         self.clear(one)
         self.clear(other)
-        for each, state in states:
-            self._set_state(other if each == one else one, state)
+        for target, state in states:
+            self._set_state(target, state)
 
     def save(self, slot: int, starts: Sequence[int], count: int) -> Iterator[State]:
         """Copies of what the slot has from each start on, of so many tokens each; none if they can't be cut out."""
         try:
-            rows = rows_of(self._state(slot))
+            rows = rows_of(self._state(slot, self._state_memory))
         except StateFormError:
             return
         self._form = rows.form
-        all_of_them = rows.copy(starts[0], starts[-1] + count - starts[0])
         for start in starts:
-            # A copy: a view would keep all of them, whoever of them is thrown away.
-            yield all_of_them[start - starts[0] :][:count].copy()
+            yield rows.copy(start, count)
 
     def restore(self, slot: int, blocks: Sequence[State]) -> int:
         """Gives an empty slot what ``save`` gave; how many of them it had room for."""
         if self._form is None or not blocks:
             return 0  # they are a lost context's
-        return len(blocks) if self._set_state(slot, self._form.state(numpy.concatenate(blocks))) else 0
+        state = self._state_memory.take(self._form.size(sum(map(len, blocks))))
+        self._form.write(blocks, state)
+        return len(blocks) if self._set_state(slot, state) else 0
 
 
 Cache = UnifiedCache | SplitCache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_service.llama.pace import Pace
 from model_service.llama.sequence import Sequence
 
 
@@ -32,3 +33,26 @@ class Part:
     def is_whole(self) -> bool:
         """Whether the next token can be sampled after it."""
         return self.count == self.sequence.pending
+
+
+def prompt_parts(prefilling: list[Sequence], decoding: int, room: int, pace: Pace) -> list[Part]:
+    """What of these prompts is next, in up to ``room`` tokens, beside so many sequences that generate: short ones at
+    once, the others bit by bit; both in the order that they came.
+    """
+    parts = []
+    seconds = pace.budget(decoding)
+    short = at_once = pace.short_prompt()
+    for sequence in prefilling:
+        if decoding and len(sequence.tokens) - sequence.cached <= short:
+            count = min(sequence.pending, room, at_once)
+            at_once -= count
+        elif seconds > 0:
+            chunk = pace.chunk(seconds, sequence.last_chunk)
+            count = min(sequence.pending, room, chunk.tokens)
+            seconds = seconds - chunk.seconds * count / chunk.tokens if count < chunk.tokens else 0
+        else:
+            continue
+        if count > 0:
+            parts.append(Part(sequence, count))
+            room -= count
+    return parts

@@ -28,8 +28,8 @@ from model_service.llama.context import ABORTED, Context, ContextSize
 from model_service.llama.counters import Counters
 from model_service.llama.kv_cache import SplitCache
 from model_service.llama.model import Model
-from model_service.llama.pace import Pace
-from model_service.llama.part import Beginning, Part
+from model_service.llama.pace import Chunk, Pace
+from model_service.llama.part import Beginning, Part, prompt_parts
 from model_service.llama.prefix_store import BLOCK_TOKENS, PrefixStore
 from model_service.llama.prefix_tree import PrefixTree
 from model_service.llama.sampler import Candidates, Sampler, SamplingError, logprobs_of
@@ -205,6 +205,7 @@ class Scheduler:
                 return
             sequence.started_at = time.perf_counter()
         self._slots.take(sequence)
+        sequence.last_chunk = None
         self._running.append(sequence)
         self._tree.add(sequence, beginning.source, beginning.shared)
         if beginning.stored > beginning.shared:
@@ -228,7 +229,7 @@ class Scheduler:
             prefilling = [each for each in ready if not each.is_decoding]
             room = min(self._size.step_tokens, self._free_cells - len(decoding))
             self._decoded_last.discard(self._adapter)
-            parts = self._prompt_parts(prefilling, len(decoding), room)
+            parts = prompt_parts(prefilling, len(decoding), room, self._pace)
             if parts:
                 return parts
         if not decoding and len(self._running) > 1:
@@ -238,22 +239,6 @@ class Scheduler:
         if isinstance(self._context.cache, SplitCache):
             self._slots.close_gaps(decoding, self._running, self._context.cache.exchange)
         return [Part(each, 1) for each in sorted(decoding, key=lambda each: each.slot)]
-
-    def _prompt_parts(self, prefilling: list[Sequence], decoding: int, room: int) -> list[Part]:
-        """Short prompts at once, the others bit by bit; both in the order that they came."""
-        parts = []
-        chunk = self._pace.chunk(decoding)
-        short = self._pace.short_prompt()
-        at_once = max(short, chunk)
-        for sequence in prefilling:
-            is_short = decoding == 0 or len(sequence.tokens) - sequence.cached <= short
-            count = min(sequence.pending, room, at_once if is_short else chunk)
-            if count > 0:
-                parts.append(Part(sequence, count))
-                room -= count
-                at_once -= count if is_short else 0
-                chunk -= 0 if is_short else count
-        return parts
 
     def _of_one_adapter(self, ready: list[Sequence]) -> list[Sequence]:
         """llama.cpp computes a batch with one adapter: each step takes the next one that has work."""
@@ -290,7 +275,10 @@ class Scheduler:
             else:
                 tokens = sum(part.count for part in parts)
                 self.counters.prompt_tokens += tokens
-                self._pace.prefilled(tokens, seconds)
+                if all(part.sequence.last_chunk is None for part in parts):
+                    self._pace.prefilled(tokens, seconds)
+                for part in parts:
+                    part.sequence.last_chunk = Chunk(part.count, seconds * part.count / tokens)
             for part, index in zip(parts, indexes, strict=True):
                 self._advance(part, index)
             self.counters.sample_seconds += time.perf_counter() - started - seconds

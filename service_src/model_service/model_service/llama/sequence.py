@@ -9,6 +9,7 @@ import numpy
 from numpy.typing import NDArray
 
 from model_service.engine import EngineError, Event, Finished, FinishReason, GenerationRequest
+from model_service.llama.pace import Chunk
 from model_service.llama.sampler import Sampler
 from model_service.text import TextAssembler
 
@@ -35,6 +36,7 @@ class Sequence:
     source: Sequence | None = None
     shared: int = 0
     computed: int = 0
+    last_chunk: Chunk | None = None  # of its prompt, if it had a step for itself
     cached: int = 0  # prompt tokens that others had computed
     generated: int = 0
     started_at: float = 0.0  # 0: never had a slot
