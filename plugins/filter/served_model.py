@@ -124,9 +124,7 @@ def served_model(
     return {
         "entry": entry,
         "path": path,
-        "memory_bytes": _memory_bytes(
-            known, makes_int8, source_bytes, kv_tokens / (context * slots) if kv_tokens else 1
-        ),
+        "memory_bytes": _memory_bytes(known, makes_int8, source_bytes, _kv_share(context, slots, kv_tokens)),
         "disk_bytes": source_bytes * (fetches * (1 + from_wheel) + makes * (2 if model.get("allow_requantize") else 1)),
         "changes": _is_to_change(downloaded) or (makes_int8 and _is_to_change(quantized)),
     }
@@ -138,6 +136,12 @@ def _is_to_come(result: Mapping[str, Any]) -> bool:
 
 def _is_to_change(result: Mapping[str, Any]) -> bool:
     return bool(result["diff"]["before"] != result["diff"]["after"])
+
+
+def _kv_share(context: int, slots: int, kv_tokens: int) -> float:
+    """In times of what all slots take; with room of its own each, model-service copies by way of one slot's more."""
+    share = kv_tokens / (context * slots) if kv_tokens else 1
+    return share if share < 1 else share + 1 / slots
 
 
 def _memory_bytes(info: Optional[Mapping[str, Any]], makes_int8: bool, source_bytes: int, kv_share: float) -> int:

@@ -51,6 +51,8 @@ class LlamaSource:
             kv_bytes(header, embedding) + compute_bytes(header, size) + compute_bytes(header, embedding)
         )
         self._beside_bytes += self._settings.prefix_store_mib << 20
+        if size.kv_tokens >= size.slots * context:  # then states are copied by way of one slot's more
+            self._beside_bytes += kv_bytes(header, replace(size, kv_tokens=context))
         self.estimated_bytes = (
             sum(file.st_size for file in state_of_files(self._model)) + kv_bytes(header, size) + self._beside_bytes
         )

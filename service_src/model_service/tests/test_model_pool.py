@@ -52,8 +52,8 @@ def sample(served: ServedModel, name: str) -> float:
 @pytest.fixture(scope="module")
 def with_budget(small: Path) -> Iterator[ServedModel]:
     models = [{"name": name, "path": small} for name in ("first", "second", "third")]
-    # Each takes about 115 MiB: 37 of weights, 24 of KV cache, the rest for buffers. Two fit, three don't.
-    with served(*models, MODEL_MEMORY_BUDGET_MIB=260, MODEL_QUEUE_TIMEOUT_SECONDS=0.5, MODEL_CONTEXT=4096) as service:
+    # Each takes about 130 MiB: 37 of weights, 24 of KV cache, the rest for buffers. Two fit, three don't.
+    with served(*models, MODEL_MEMORY_BUDGET_MIB=310, MODEL_QUEUE_TIMEOUT_SECONDS=0.5, MODEL_CONTEXT=4096) as service:
         yield service
 
 

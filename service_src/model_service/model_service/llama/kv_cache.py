@@ -102,7 +102,6 @@ class SplitCache(_Cache):
         super().__init__(context)
         self._form: StateForm | None = None
         self._state_memory = StateMemory()
-        self._other_memory = StateMemory()
 
     def share(self, source: int, slot: int, length: int) -> None:
         """Gives ``slot``, instead of what it has, a copy of the first ``length`` tokens of ``source``."""
@@ -111,7 +110,8 @@ class SplitCache(_Cache):
 
     def exchange(self, one: int, other: int) -> None:
         """Has two slots swap what they hold."""
-        moves = ((one, other, self._state_memory), (other, one, self._other_memory))
+        # Rarely both hold something, so the other one's state is in memory that isn't kept.
+        moves = ((one, other, self._state_memory), (other, one, None))
         states = [(target, self._state(slot, memory)) for slot, target, memory in moves if self.length(slot)]
         self.clear(one)
         self.clear(other)
