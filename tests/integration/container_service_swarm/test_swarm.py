@@ -202,7 +202,7 @@ def test_a_bad_release_is_rolled_back_and_the_old_containers_never_stop(
     before = [task["ID"] for task in steady.tasks()]
     result = steady.refuse(**{**STEADY, **options})
     assert re.search(cause + r".*; it was rolled back, the old release runs$", result["msg"]), result["msg"]
-    assert result["log"] == log
+    assert (result["log"], result["rolled_back"]) == (log, True)
     assert [task["ID"] for task in steady.tasks()] == before
     assert not steady.ensure(**STEADY)["changed"]
 
