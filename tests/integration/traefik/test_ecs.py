@@ -76,10 +76,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Gateway]:
-    """A gateway that knows of no ECS yet."""
+def gateway(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[Gateway]:
+    """A gateway that is still to be deployed, on a network that a simulated AWS can be reached from."""
     with undeployed(tmp_path_factory) as made:
-        made.deploy()
+        made.engine.networks.create(f"{made.name}-llm")
         arguments = f"name={MODEL} source={SOURCE} sha256={SHA256} models_dir={models}"
         done = made.ansible("ansible", "localhost", "-m", "llm.orchestrator.model_download", "-a", arguments)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -89,9 +89,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def fargate(deployed: Gateway, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fargate]:
+def fargate(gateway: Gateway, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fargate]:
     """The service in a simulated AWS, which the gateway's network reaches, and the gateway that looks there."""
-    network = deployed.engine.networks.get(f"{deployed.name}-llm").attrs["IPAM"]["Config"][0]
+    network = gateway.engine.networks.get(f"{gateway.name}-llm").attrs["IPAM"]["Config"][0]
     with simulated_aws(network["Gateway"]) as aws:
         ec2 = client("ec2", aws)
         (vpc,) = ec2.describe_vpcs()["Vpcs"]
@@ -112,7 +112,7 @@ def fargate(deployed: Gateway, models: Path, tmp_path_factory: pytest.TempPathFa
         # The service itself would wait for its load balancer; tasks are this test's to start.
         terraform.apply("module.service.aws_ecs_cluster.this", "module.service.aws_ecs_task_definition.this")
         outputs = terraform.outputs()
-        deployed.variables = {
+        gateway.variables = {
             # As the inventory of terraform/aws has it.
             "llm_ecs_cluster": outputs["cluster"],
             "llm_aws_region": REGION,
@@ -123,16 +123,16 @@ def fargate(deployed: Gateway, models: Path, tmp_path_factory: pytest.TempPathFa
             "traefik_env": {"AWS_ENDPOINT_URL": aws, "AWS_EC2_METADATA_SERVICE_ENDPOINT": aws},
             "__traefik_constraints": CONSTRAINT,
         }
-        deployed.deploy()
+        gateway.deploy()
         yield Fargate(
             ecs=client("ecs", aws),
-            engine=deployed.engine,
+            engine=gateway.engine,
             cluster=outputs["cluster"],
             definition=outputs["task_definition"],
-            network=f"{deployed.name}-llm",
+            network=f"{gateway.name}-llm",
             models=models,
             secrets={KEYS_PARAMETER: KEY},
-            prefix=deployed.name,
+            prefix=gateway.name,
             aws_network={"subnets": subnets, "securityGroups": [group["GroupId"]]},
         )
 
@@ -149,10 +149,10 @@ def first_answer(gateway: Gateway, **variables: Any) -> str:
 
 
 def test_tasks_are_found_and_asked_once_they_are_healthy_and_left_before_they_end(
-    deployed: Gateway, fargate: Fargate
+    gateway: Gateway, fargate: Fargate
 ) -> None:
     first = fargate.start()
-    with deployed.client(deployed.password) as admin, deployed.client() as client:
+    with gateway.client(gateway.password) as admin, gateway.client() as client:
         client.headers["Authorization"] = f"Bearer {KEY}"
 
         def servers() -> set[str]:
@@ -161,23 +161,23 @@ def test_tasks_are_found_and_asked_once_they_are_healthy_and_left_before_they_en
 
         assert client.get("/v1/models").status_code == 503, "its health is not known yet"
         first.await_health()
-        deployed.wait_until(lambda: servers() == {f"http://{first.address}:5000"}, "the first task")
+        gateway.wait_until(lambda: servers() == {f"http://{first.address}:5000"}, "the first task")
         assert client.get("/v1/models").json()["data"][0]["id"] == MODEL
         assert client.get("/api/model/health/ready").status_code == 200
         # By the key, in the gateway's own file.
         assert admin.get("/api/http/routers/model-v1-key@file").json()["status"] == "enabled"
         assert client.get("/v1/models", headers={"Authorization": "Bearer another"}).status_code == 401
 
-        said = first_answer(deployed)
+        said = first_answer(gateway)
         assert "model-service on ECS answers through" in said
         assert "with one of its keys in model_service_api_keys" in " ".join(said.split())
-        said = first_answer(deployed, model_service_api_keys=[KEY])
+        said = first_answer(gateway, model_service_api_keys=[KEY])
         assert f"{MODEL}: " in said
         assert "tokens per second" in said
 
         second = fargate.start()
         second.await_health()
-        deployed.wait_until(lambda: len(servers()) == 2, "the second task")
+        gateway.wait_until(lambda: len(servers()) == 2, "the second task")
         statuses: list[int] = []
         ended = threading.Event()
 
@@ -189,7 +189,7 @@ def test_tasks_are_found_and_asked_once_they_are_healthy_and_left_before_they_en
         load.start()
         try:
             first.stop()
-            deployed.wait_until(lambda: servers() == {f"http://{second.address}:5000"}, "the end of the first task")
+            gateway.wait_until(lambda: servers() == {f"http://{second.address}:5000"}, "the end of the first task")
         finally:
             ended.set()
             load.join()
@@ -202,7 +202,3 @@ def _status(client: httpx.Client) -> int:
         return client.get("/v1/models").status_code
     except httpx.TransportError:
         return 0
-
-
-def test_a_second_run_changes_nothing(deployed: Gateway, fargate: Fargate) -> None:
-    assert "changed=0" in deployed.deploy()
