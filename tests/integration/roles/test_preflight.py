@@ -38,6 +38,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("cache_service", {"redis_password": "short"}, PASSWORDS),
     ("cache_service", {"redis_monitor_password": "with a space in it"}, PASSWORDS),
     ("cache_service", {"path_prefix": "api"}, f"cache_service_path_prefix is 'api'; {PREFIX}cache"),
+    ("cache_service", {"published_address": "here"}, "cache_service_published_address is 'here'; give an IPv4 address"),
     ("storage_service", {"engine": "podman"}, f"storage_service_engine is 'podman'; {DOCKER_ONLY}"),
     ("storage_service", {"max_file_bytes": 0, "min_free_bytes": 1}, STORAGE_SIZES.format(0, 1)),
     ("storage_service", {"max_file_bytes": 1, "min_free_bytes": -1}, STORAGE_SIZES.format(1, -1)),
