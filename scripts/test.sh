@@ -99,12 +99,19 @@ part_molecule() {
   molecule test --scenario-name models
 }
 
-# Apart, as long as no playbook of ours puts services on a Swarm.
+# The Swarm's own parts; what they are for, part_fleet shows.
 part_swarm() {
   debian docker-registry openssh-client
   images
   pytest "$SWARM_TESTS"
   molecule test --scenario-name swarm
+}
+
+# The platform over several hosts, by the playbooks.
+part_fleet() {
+  debian openssh-client
+  images
+  pytest tests/fleet
 }
 
 # Each file in a process of its own: the two that apply mostly wait, for what AWS would take long to make.
