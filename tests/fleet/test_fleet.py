@@ -49,6 +49,23 @@ def test_each_service_runs_on_the_hosts_of_its_group_and_the_model_answers(fleet
     assert ask(client, "Why is the sky blue?").strip()
 
 
+def test_the_sockets_filter_lets_through_what_traefik_reads_of_a_swarm_and_no_more(fleet: Fleet) -> None:
+    label = "label=com.docker.swarm.service.name=socket-filter"
+    (container,) = fleet.on(GATEWAY, "docker", "ps", "--quiet", "--filter", label).split()
+    node = fleet.on(GATEWAY, "docker", "node", "inspect", "self", "--format", "{{.ID}}").strip()
+    read = (
+        "import sys, http.client as h\n"
+        "for path in sys.argv[1:]:\n"
+        "    wire = h.HTTPConnection('127.0.0.1', 2375); wire.request('GET', path); print(wire.getresponse().status)"
+    )
+
+    def statuses(*paths: str) -> set[str]:
+        return set(fleet.on(GATEWAY, "docker", "exec", container, "python3", "-c", read, *paths).split())
+
+    assert statuses("/services", "/v1.41/tasks", "/networks?filters={}", f"/nodes/{node}") == {"200"}
+    assert statuses("/swarm", "/secrets", "/configs", "/nodes", "/swarm/unlockkey", f"/nodes/{node}/update") == {"403"}
+
+
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
     tasks = fleet.tasks()
     run = fleet.deploy(model_hosts=1)
