@@ -109,7 +109,7 @@ part_swarm() {
 
 # The platform over several hosts, by the playbooks.
 part_fleet() {
-  debian openssh-client
+  debian docker-registry openssh-client
   images
   pytest tests/fleet
 }
