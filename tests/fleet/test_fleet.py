@@ -27,7 +27,7 @@ SERVICES = {
 }
 # One runs on each host, whatever its groups.
 ON_EACH_HOST = "node-exporter"
-STREAMS = 2
+STREAMS = 1
 
 
 def ask(client: openai.OpenAI, text: str) -> str:
