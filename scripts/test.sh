@@ -111,6 +111,13 @@ part_swarm_module() { pytest "$SWARM_TESTS"; }
 
 part_swarm_role() { molecule test --scenario-name swarm; }
 
+# The platform over several hosts, by the playbooks.
+part_fleet() {
+  debian docker-registry openssh-client
+  images
+  pytest tests/fleet
+}
+
 # Each file in a process of its own: the two that apply mostly wait, for what AWS would take long to make.
 part_terraform() {
   checkov

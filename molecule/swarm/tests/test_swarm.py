@@ -16,7 +16,7 @@ def node(host: Any, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "role", "group"), [("swarm-1", "manager", "gateway"), ("swarm-2", "worker", "model_servers")]
+    ("name", "role", "group"), [("swarm-1", "manager", "cache_servers"), ("swarm-2", "worker", "model_servers")]
 )
 def test_each_host_has_its_role_and_its_labels(host: Any, name: str, role: str, group: str) -> None:
     seen = node(host, name)

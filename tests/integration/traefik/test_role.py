@@ -130,7 +130,7 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"traefik_engine": "podman"}, "traefik_engine is 'podman'; this version runs containers with docker only"),
+        ({"traefik_engine": "podman"}, "value of traefik_engine must be one of: docker, swarm, got: podman"),
         (
             {"traefik_address": "example.org", "traefik_port": 70000},
             "traefik_address is 'example.org' and traefik_port 70000; give an address of this host such as 127.0.0.1 "
