@@ -23,6 +23,7 @@ PASSWORDS = "cache_service_redis_password and cache_service_redis_monitor_passwo
 LIMITS = "model_service_context ({}) must be at least 64, model_service_slots ({}) 1 to 256"
 PREFIX = "it must begin with a slash and not end with one, such as /api/"
 STORAGE_SIZES = "storage_service_max_file_bytes ({}) must be above 0 and storage_service_min_free_bytes ({}) not below"
+MANAGES = ["{{ inventory_hostname }}"]
 TYPE = "unable to convert to int"
 
 # The role, what it is given, and what it says.
@@ -51,6 +52,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("storage_service", {"max_file_bytes": 0, "min_free_bytes": 1}, STORAGE_SIZES.format(0, 1)),
     ("storage_service", {"max_file_bytes": 1, "min_free_bytes": -1}, STORAGE_SIZES.format(1, -1)),
     ("storage_service", {"path_prefix": "/api/"}, f"storage_service_path_prefix is '/api/'; {PREFIX}storage"),
+    ("swarm", {"managers": MANAGES, "address_pool": "here"}, "swarm_address_pool is 'here', which is no IPv4 network"),
+    # Each host has a network in that one.
+    ("swarm", {"managers": MANAGES, "address_pool": "0.0.0.0/0"}, "which containers could not reach; give a range"),
     ("monitoring_service", {"engine": "podman"}, ENGINE.format("monitoring_service")),
     ("monitoring_service", {"scrape_interval": 11}, "monitoring_service_scrape_interval is 11; it must be 1 to 10"),
     ("monitoring_service", {"retention_time": "long"}, "monitoring_service_retention_time is 'long' and"),
