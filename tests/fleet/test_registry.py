@@ -13,13 +13,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import bcrypt
 import httpx
 import pytest
 import yaml
-from ansible_collections.llm.orchestrator.tests.fleet.conftest import ENVIRONMENT, GATEWAY, HERE, Fleet
+from ansible_collections.llm.orchestrator.tests.fleet.conftest import ENVIRONMENT, GATEWAY, NETWORK, Fleet
 from gateway_certificates import write_pair
 from platform_runs import PlaybookRun, run_playbook
 
@@ -47,8 +48,7 @@ class Registry:
 @pytest.fixture
 def registry(fleet: Fleet, tmp_path: Path) -> Iterator[Registry]:
     """On this machine's address in the network of the test hosts."""
-    subnet = fleet.inventory["test_hosts"]["vars"]["test_network"]["subnet"]
-    host = subnet.rpartition(".")[0] + ".1"
+    host = str(next(ip_network(NETWORK["subnet"]).hosts()))
     with socket.socket() as probe:
         probe.bind((host, 0))
         address = f"{host}:{probe.getsockname()[1]}"
@@ -82,13 +82,13 @@ def registry(fleet: Fleet, tmp_path: Path) -> Iterator[Registry]:
     subprocess.run(["docker", "rmi", f"{address}/{IMAGE}"], capture_output=True, check=False)
 
 
-def provide(place: Path, **variables: str) -> PlaybookRun:
+def provide(fleet: Fleet, place: Path, **variables: str) -> PlaybookRun:
     """Has the role bring one image to the gateway's host."""
     role = {"name": "llm.orchestrator.service_image"}
     task = {"ansible.builtin.include_role": role, "vars": {"service_image_names": ["redis"]}}
     play = place / "play.yml"
-    play.write_text(yaml.safe_dump([{"hosts": GATEWAY, "vars": variables, "tasks": [task]}]))
-    return run_playbook(str(play), inventory=HERE / "inventory.yml", env=ENVIRONMENT)
+    play.write_text(yaml.safe_dump([{"hosts": "gateway", "vars": variables, "tasks": [task]}]))
+    return run_playbook(str(play), inventory=fleet.place / "inventory", env=ENVIRONMENT)
 
 
 def test_an_image_is_pushed_pulled_by_its_digest_and_the_password_stays_nowhere(
@@ -96,17 +96,17 @@ def test_an_image_is_pushed_pulled_by_its_digest_and_the_password_stays_nowhere(
 ) -> None:
     fleet.on(GATEWAY, "sh", "-c", f"docker rmi --force {IMAGE} || :")
 
-    refused = provide(tmp_path, **{**registry.variables, "llm_image_registry_password": "wrong"})
+    refused = provide(fleet, tmp_path, **{**registry.variables, "llm_image_registry_password": "wrong"})
     assert refused.status != 0
     assert "unauthorized" in refused.message()
 
-    run = provide(tmp_path, **registry.variables)
+    run = provide(fleet, tmp_path, **registry.variables)
     run.assert_ok()
     digests = fleet.on(GATEWAY, "docker", "image", "inspect", IMAGE, "--format", "{{json .RepoDigests}}")
     assert f'"{registry.address}/llm-orchestrator/redis@sha256:' in digests
     assert PASSWORD not in run.output
     for words in (["find", "/run/llm-orchestrator-registry", "-type", "f"], ["find", "/root/.docker", "-type", "f"]):
         assert fleet.on(GATEWAY, "sh", "-c", " ".join([*words, "2>/dev/null || :"])) == ""
-    again = provide(tmp_path, **registry.variables)
+    again = provide(fleet, tmp_path, **registry.variables)
     again.assert_ok()
     assert again.changed == 0
