@@ -99,12 +99,23 @@ part_molecule() {
   molecule test --scenario-name models
 }
 
-# Apart, as long as no playbook of ours puts services on a Swarm.
+# Side by side, as they mostly wait for what a Swarm does in its own time.
 part_swarm() {
   debian docker-registry openssh-client
   images
-  pytest "$SWARM_TESTS"
-  molecule test --scenario-name swarm
+  side_by_side swarm_module swarm_role
+}
+
+# All of these tests share one Swarm.
+part_swarm_module() { pytest "$SWARM_TESTS"; }
+
+part_swarm_role() { molecule test --scenario-name swarm; }
+
+# The platform over several hosts, by the playbooks.
+part_fleet() {
+  debian docker-registry openssh-client
+  images
+  pytest tests/fleet
 }
 
 # Each file in a process of its own: the two that apply mostly wait, for what AWS would take long to make.
@@ -161,7 +172,7 @@ part_soak() {
 mkdir -p .cache
 parts=("$@")
 # What runs beside another (a+b) mostly waits for containers, or uses one core only.
-[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule e2e)
+[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule swarm e2e)
 for part in "${parts[@]}"; do
   say "$part"
   started=$SECONDS

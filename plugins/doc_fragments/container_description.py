@@ -165,7 +165,9 @@ options:
         type: int
         default: 3
       start_period:
-        description: Seconds after the start in which failures don't count.
+        description:
+          - Seconds after the start in which failures don't count. With O(engine=swarm) and
+            O(update.order=start_first) at least O(update.ready_timeout).
         type: float
         default: 60
   ready_check:

@@ -17,7 +17,7 @@ DOCUMENTATION = r"""
 name: traefik_labels
 short_description: Container labels that make Traefik route to a service
 description:
-  - Makes a service's labels for Traefik's Docker provider from what a person says about the service's routes.
+  - Makes a service's labels for Traefik's Docker or Swarm provider from what a person says about the service's routes.
   - Traefik drops a router on whose settings two containers disagree, as the old and the new container of a service
     do while a release that changes them is rolled out. So a router's name ends with a digest of its settings, and each
     of the two containers brings its own until the old one is gone.
@@ -38,6 +38,10 @@ options:
         description: The Docker network on which Traefik reaches the container.
         type: str
         required: true
+      provider:
+        description: The provider by which Traefik finds it, V(docker) or V(swarm).
+        type: str
+        default: docker
       port:
         description: The container's port.
         type: int
@@ -108,7 +112,7 @@ def traefik_labels(routing: Mapping[str, Any]) -> dict[str, str]:
     server = f"traefik.http.services.{service}.loadbalancer"
     labels = {
         "traefik.enable": "true",
-        "traefik.docker.network": routing["network"],
+        f"traefik.{routing.get('provider', 'docker')}.network": routing["network"],
         f"{server}.server.port": str(routing["port"]),
         f"{server}.healthcheck.path": "/health/ready",
         f"{server}.healthcheck.interval": "2s",

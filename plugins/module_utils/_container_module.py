@@ -139,7 +139,8 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]], 
     except DescriptionError as error:
         module.fail_json(msg=f"{what}: {error}")
     except EngineError as error:
-        module.fail_json(msg=f"{what}: {error}", log=error.log)
+        ending = {} if error.rolled_back is None else {"rolled_back": error.rolled_back}
+        module.fail_json(msg=f"{what}: {error}", log=error.log, **ending)
     except OSError as error:
         module.fail_json(msg=f"{what}: {unusable_file(error)}")
     module.exit_json(**result)

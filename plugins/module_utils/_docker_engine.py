@@ -34,6 +34,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_slot impo
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import (
     EngineError,
     Outcome,
+    Outlook,
     Service,
     unusable_file,
 )
@@ -185,10 +186,12 @@ class DockerEngine:
             try:
                 self._in_step(steps[first : first + update.parallelism], update, create)
             except EngineError as error:
-                if first == 0 or update.on_failure == "pause":
+                if first == 0:
                     raise
+                if update.on_failure == "pause":
+                    raise EngineError(str(error), error.log, rolled_back=False) from error
                 outlook = self._return(steps[:first], update)
-                raise EngineError(f"{error}; {outlook}", error.log) from error
+                raise Outlook(outlook.words, outlook.is_as_before and bool(error.rolled_back)).of(error) from error
 
     def _in_step(self, batch: Sequence[_Step], update: Update, create: _Create) -> None:
         """Takes a batch from old to new: all begun, all ready, then each old one drained. Undone if one fails."""
@@ -199,12 +202,13 @@ class DockerEngine:
             ready = [(step, step.slot.await_serving(step.new, update)) for step in batch if step.new]
         except (EngineError, OSError) as error:
             cause = error if isinstance(error, EngineError) else unusable_file(error)
-            outlook = ", ".join(step.slot.undo(step.new, step.old, update) for step in batch)
-            raise EngineError(f"{cause}; {outlook}", cause.log) from error
+            ends = [step.slot.undo(step.new, step.old, update) for step in batch]
+            outlook = Outlook(", ".join(end.words for end in ends), all(end.is_as_before for end in ends))
+            raise outlook.of(cause) from error
         for step, new in ready:
             step.slot.promote(new, step.old, update)
 
-    def _return(self, done: Sequence[_Step], update: Update) -> str:
+    def _return(self, done: Sequence[_Step], update: Update) -> Outlook:
         """Returns replicas that were replaced already to what they ran before."""
         for step in done:
             if step.old is None:
@@ -214,8 +218,8 @@ class DockerEngine:
             try:
                 self._in_step([back], update, lambda step: step.slot.previous())
             except EngineError as error:
-                return f"{step.slot.name} was replaced before and does not return: {error}"
-        return "the replicas that were replaced before returned to the old release"
+                return Outlook(f"{step.slot.name} was replaced before and does not return: {error}", False)
+        return Outlook("the replicas that were replaced before returned to the old release", True)
 
     def _awaken(self, container: Container, update: Update) -> None:
         """A container that is as described: started where it is down, and waited for."""

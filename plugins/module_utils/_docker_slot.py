@@ -36,7 +36,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._docker_readiness
     await_ready,
     await_route,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError, Outlook
 
 _SLOT_NAME = re.compile(r"[^.]+(?:\.([0-9]+))?(?:\.(?:next|previous|undone))?")
 
@@ -183,26 +183,26 @@ class Slot:
         self._client.set_restart_policy(stopped, "no")
         self._client.rename(stopped, self._previous)
 
-    def undo(self, new: Container | None, old: Container | None, update: Update) -> str:
-        """Puts the new container out of the way and sees to the old one; returns in words how things stand."""
+    def undo(self, new: Container | None, old: Container | None, update: Update) -> Outlook:
+        """Puts the new container out of the way and sees to the old one."""
         if new and new.name == self._previous:
             self._client.stop(new, update.drain_timeout)
             gone = "the previous container was stopped"
         else:
             gone = "the new container was removed" if self._discard(self._next, update) else "nothing was started"
         if old is None:
-            return f"{gone}, the service does not run"
+            return Outlook(f"{gone}, the service does not run", True)
         if old.state == "stopped":
-            return f"{gone}, the old one is kept and does not run, as before"
+            return Outlook(f"{gone}, the old one is kept and does not run, as before", True)
         left = self._current_state(old.id)
         if left.is_up:
-            return f"{gone}, the old one runs on"
+            return Outlook(f"{gone}, the old one runs on", True)
         try:
             self._client.start(left)
             await_ready(self._client, left, update.ready_timeout, STABLE_SECONDS, patient=True)
         except EngineError as error:
-            return f"{gone}, but the old one does not come back: {error}"
-        return f"{gone}, the old one runs again"
+            return Outlook(f"{gone}, but the old one does not come back: {error}", False)
+        return Outlook(f"{gone}, the old one runs again", True)
 
     def _discard(self, name: str, update: Update) -> bool:
         """Removes a container if it is there; one that the gateway may send requests to is drained first."""

@@ -18,11 +18,15 @@ _KILLED = 128 + 9
 
 
 class EngineError(Exception):
-    """One line for a person: what failed, where, and what to do. The log holds a failed container's end."""
+    """One line for a person: what failed, where, and what to do. The log holds a failed container's end.
 
-    def __init__(self, message: str, log: Sequence[str] = ()) -> None:
+    Of a change that failed, rolled_back is whether the service is again as it was before.
+    """
+
+    def __init__(self, message: str, log: Sequence[str] = (), rolled_back: bool | None = None) -> None:
         super().__init__(message)
         self.log = list(log)
+        self.rolled_back = rolled_back
 
 
 def unusable_file(error: OSError) -> EngineError:
@@ -39,6 +43,18 @@ def exit_cause(code: int, record: Mapping[str, Any]) -> str:
     # A busy engine can miss the kernel's word that memory ran out, and nobody else kills a new container.
     doubt = f", killed, probably for lack of memory{memory_limit(record)}" if code == _KILLED else ""
     return f"its container exited with code {code}{doubt}"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How things stand after a change that failed, in words, and whether that is as before."""
+
+    words: str
+    is_as_before: bool
+
+    def of(self, error: EngineError) -> EngineError:
+        """The error of that change, with how it ended."""
+        return EngineError(f"{error}; {self.words}", error.log, rolled_back=self.is_as_before)
 
 
 @dataclass(frozen=True)

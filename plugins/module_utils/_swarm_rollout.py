@@ -16,7 +16,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import update_from_record
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import NANOSECONDS
-from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
+from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError, Outlook
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_client import SwarmClient
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_hosts import fitting
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_progress import (
@@ -44,7 +44,7 @@ class SwarmRollout:
             self._await(service.name, self._goal(service))
         except EngineError as error:
             self.remove(service)
-            raise EngineError(f"{error}; the new service was removed, it does not run", error.log) from error
+            raise Outlook("the new service was removed, it does not run", True).of(error) from error
 
     def change(self, old: SwarmService, spec: Mapping[str, Any]) -> None:
         """Takes a service to another specification and returns once all of it is ready and what it replaced has ended.
@@ -60,13 +60,13 @@ class SwarmRollout:
             judged = spec["TaskTemplate"] != old.template
             self._await(new.name, self._goal(new, judged=judged, before=before))
         except Halted as error:
-            outlook = self._returned(old) if error.is_rolling_back else "the update is paused, run again to go on"
-            raise EngineError(f"{error}; {outlook}", error.log) from error
+            paused = Outlook("the update is paused, run again to go on", False)
+            raise (self._returned(old) if error.is_rolling_back else paused).of(error) from error
         except EngineError as error:
             if _update(new.spec).on_failure == "pause":
-                raise EngineError(f"{error}; what was replaced before stays, run again to go on", error.log) from error
+                raise Outlook("what was replaced before stays, run again to go on", False).of(error) from error
             self._client.update(self._present(old.name), old.spec)
-            raise EngineError(f"{error}; {self._returned(old)}", error.log) from error
+            raise self._returned(old).of(error) from error
         await_ended(self._client, new, new.template, stop_seconds(old.spec))
 
     def await_ready(self, service: SwarmService) -> None:
@@ -87,15 +87,15 @@ class SwarmRollout:
         self._client.remove(service)
         await_ended(self._client, service, None, stop_seconds(service.spec))
 
-    def _returned(self, old: SwarmService) -> str:
-        """Waits for the old release to be back; returns in words how things stand."""
+    def _returned(self, old: SwarmService) -> Outlook:
+        """Waits for the old release to be back."""
         if old.is_stopped:
-            return "the service is stopped, as before"
+            return Outlook("the service is stopped, as before", True)
         try:
             self._await(old.name, self._goal(old, patient=True))
         except EngineError as error:
-            return f"it was rolled back, but the old release does not come back: {error}"
-        return "it was rolled back, the old release runs"
+            return Outlook(f"it was rolled back, but the old release does not come back: {error}", False)
+        return Outlook("it was rolled back, the old release runs", True)
 
     def _present(self, name: str) -> SwarmService:
         service = self._client.service(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._comparison import canonical_json
@@ -17,6 +17,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     LABEL_SERVICE,
     Description,
     DescriptionError,
+    Healthcheck,
     Mount,
     Update,
 )
@@ -168,10 +169,24 @@ def _container_spec(description: Description, parts: Parts) -> dict[str, Any]:
     if description.user:
         container["User"] = description.user
     if description.healthcheck:
-        container["Healthcheck"] = healthcheck_body(description.healthcheck, description.ready_check)
+        container["Healthcheck"] = healthcheck_body(
+            _gate(description, description.healthcheck), description.ready_check
+        )
     if parts.api_version >= _NO_NEW_PRIVILEGES_SINCE:
         container["Privileges"] = {"NoNewPrivileges": True}
     return container
+
+
+def _gate(description: Description, check: Healthcheck) -> Healthcheck:
+    """The health check, which calls no new container unhealthy before the module's time for it is over.
+
+    Such a container is told to stop. If it does so in good order, with code 0, its engine reports the task as running
+    and then as complete, and a start-first update takes the old task away in between. Undone by the module, it has
+    never run. https://github.com/moby/moby/blob/v20.10.24/daemon/cluster/executor/container/controller.go#L249-L258
+    """
+    if description.update.order != "start_first":
+        return check
+    return replace(check, start_period=max(check.start_period, description.update.ready_timeout))
 
 
 def _reference(file: SwarmFile, user_id: int, kind: str) -> dict[str, Any]:

@@ -201,6 +201,15 @@ service:
           returned: always
           type: str
           sample: sha256:0c4e04af872f1c87f2a4a1f0e6d5d6bb9a3a7c6c8a2f1f5d8f4b6f6e0e5a222
+rolled_back:
+  description:
+    - Whether the change that failed was undone, so that the service is as it was before. The release before runs;
+      a service that was stopped or was not there is so again.
+    - V(false) says that somebody has to look. What ran before does not come back, or O(update.on_failure=pause) left
+      what was replaced already.
+  returned: failure of a change that was begun
+  type: bool
+  sample: true
 log:
   description: The last 20 log lines of a container that did not become ready.
   returned: failure of a container

@@ -35,7 +35,11 @@ locals {
       for option, value in { model_service_s3_region = data.aws_region.current.name } :
       option => value if var.model_bucket != null
     }
-    cache_servers      = {}
+    # Tasks are on none of the services' networks; the security group lets them in, and nobody else from outside.
+    cache_servers = {
+      for option, value in { cache_service_published_address = "0.0.0.0" } :
+      option => value if var.model_service_on_ecs != null
+    }
     storage_servers    = {}
     monitoring_servers = {}
   }

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A simulated AWS on loopback: moto's server, with its gaps mended, and what points Terraform's provider at it."""
+"""A simulated AWS, on loopback: moto's server, with its gaps mended, and what points Terraform's provider at it."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import json
@@ -36,8 +37,8 @@ provider "aws" {
 
 
 @contextmanager
-def simulated_aws() -> Iterator[str]:
-    """Serves on a free port of loopback; yields the address."""
+def simulated_aws(ip_address: str = "127.0.0.1") -> Iterator[str]:
+    """Serves on a free port of that address of this host; yields its own."""
     # The first two are read when moto is imported; the last is how many tasks a service runs as soon as it is made.
     os.environ |= {"MOTO_AMIS_PATH": str(_IMAGES), "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
     os.environ["MOTO_ECS_SERVICE_RUNNING"] = "2"
@@ -49,12 +50,17 @@ def simulated_aws() -> Iterator[str]:
     _mend_rules_descriptions()
     _mend_detailed_monitoring()
     _mend_ecs_services()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    _mend_ecs_tasks()
+    _mend_instance_credentials()
+    server = ThreadedMotoServer(ip_address=ip_address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
     # What it holds lives as long as the process, not the server.
     requests.post(f"{address}/moto-api/reset", timeout=30).raise_for_status()
+    # Else a task comes nearer to its end with each look at it.
+    steady = {"model_name": "ecs::task", "transition": {"progression": "manual", "times": 1_000_000}}
+    requests.post(f"{address}/moto-api/state-manager/set-transition", json=steady, timeout=30).raise_for_status()
     try:
         yield address
     finally:
@@ -78,6 +84,18 @@ def point_at(address: str, root: Path) -> dict[str, str]:
     """Has the provider of a copied root use the simulated AWS; returns the environment that goes with it."""
     (root / "simulation_override.tf").write_text(_PROVIDER_OVERRIDE)
     return CREDENTIALS | {"AWS_ENDPOINT_URL": address, "AWS_REGION": REGION}
+
+
+def place_task(arn: str, address: str, health: str) -> None:
+    """Says where a task runs, which the simulation itself doesn't do, and what its health check says."""
+    from moto.ecs.models import ecs_backends
+
+    for backends in ecs_backends.values():
+        for backend in backends.values():
+            for task in (tasks[arn] for tasks in backend.tasks.values() if arn in tasks):
+                vars(task)["health_status"] = health
+                for container in task.containers:
+                    container.network_interfaces = [{"attachmentId": task.id, "privateIpv4Address": address}]
 
 
 def _original(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,6 +146,44 @@ def _mend_ecs_services() -> None:
         return answer
 
     _mend(EC2ContainerServiceResponse, "create_service", create_service)
+
+
+def _mend_ecs_tasks() -> None:
+    """A task has all containers of its definition, and on Fargate no host's room; moto knows of the first one alone."""
+    from moto.ecs.models import EC2ContainerServiceBackend, Task
+
+    _mend(EC2ContainerServiceBackend, "_calculate_task_resource_requirements", staticmethod(lambda _definition: {}))
+    original = _original(Task.__init__)
+
+    @functools.wraps(original)
+    def init(self: Any, cluster: Any, task_definition: Any, *arguments: Any, **named: Any) -> None:
+        original(self, cluster, task_definition, *arguments, **named)
+        self.health_status = "UNKNOWN"
+        (known,) = self.containers
+        self.containers = []
+        for definition in task_definition.container_definitions:
+            container = copy.copy(known)
+            container.name, container.image = definition["name"], definition["image"]
+            container.last_status, container.health_status = "RUNNING", "UNKNOWN"
+            self.containers.append(container)
+
+    _mend(Task, "__init__", init)
+
+
+def _mend_instance_credentials() -> None:
+    """An instance's metadata say with its role's credentials that they are good, without which AWS' SDKs take none."""
+    from moto.instance_metadata.responses import InstanceMetadataResponse
+
+    original = _original(InstanceMetadataResponse.metadata_response)
+
+    @functools.wraps(original)
+    def metadata_response(request: Any, full_url: str, headers: Any) -> Any:
+        status, more, answer = original(request, full_url, headers)
+        if '"SecretAccessKey"' in answer:
+            answer = json.dumps(json.loads(answer) | {"Code": "Success"})
+        return status, more, answer
+
+    _mend(InstanceMetadataResponse, "metadata_response", staticmethod(metadata_response))
 
 
 def _mend_rules_without_ports() -> None:

@@ -228,6 +228,11 @@ MISTAKES = (
         "ecs_model_service/the_load_balancer_asks_whether_a_task_is_ready",
     ),
     Mistake(
+        "a port that nobody listens on",
+        *(ECS, "main.task.tf", "hostPort = local.port", "hostPort = 8080"),
+        "ecs_model_service/traefik_finds_the_routes_on_the_tasks",
+    ),
+    Mistake(
         "streams are cut after 30 seconds",
         *(ECS, "main.task.tf", "stopTimeout      = var.stop_timeout_seconds", "stopTimeout = 30"),
         "ecs_model_service/streams_end_before_a_task_is_killed",

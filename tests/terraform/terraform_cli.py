@@ -141,8 +141,10 @@ class Terraform:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.run("init", "-input=false", "-no-color", *([f"-plugin-dir={found}"] if found else []))
 
-    def apply(self, **variables: Any) -> None:
-        self.run("apply", "-auto-approve", "-input=false", "-no-color", *self._arguments(variables))
+    def apply(self, *targets: str, **variables: Any) -> None:
+        """Makes all of it true, or what the targets need."""
+        chosen = [f"-target={target}" for target in targets]
+        self.run("apply", "-auto-approve", "-input=false", "-no-color", *chosen, *self._arguments(variables))
 
     def destroy(self, **variables: Any) -> None:
         self.run("destroy", "-auto-approve", "-input=false", "-no-color", *self._arguments(variables))

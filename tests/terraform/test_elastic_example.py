@@ -34,6 +34,7 @@ def test_an_elastic_platform_comes_and_goes(aws: str, tmp_path: Path) -> None:
     assert inventory["vars"]["llm_ecs_target_group_arn"] == outputs["ecs_model_service"]["target_group_arn"]
     assert inventory["vars"]["llm_image_registry"] == outputs["image_prefix"]
     assert inventory["vars"]["llm_model_bucket"] == "example-models"
+    assert inventory["groups"]["cache_servers"]["vars"] == {"cache_service_published_address": "0.0.0.0"}
     assert SECRET not in json.dumps(outputs) + (elastic.directory / "terraform.tfstate").read_text()
 
     ecs = client("ecs", aws)

@@ -253,6 +253,11 @@ run "on_ecs_the_inventory_says_where_model_service_is" {
   }
 
   assert {
+    condition     = output.ansible_inventory.groups["cache_servers"].vars == { cache_service_published_address = "0.0.0.0" }
+    error_message = "Tasks reach cache-service on its host."
+  }
+
+  assert {
     condition     = module.ecs_model_service[0].cluster_name == output.ecs_model_service.cluster && output.ecs_model_service.log_group == "/llm/model-service"
     error_message = "The outputs say the same to people."
   }

@@ -75,7 +75,7 @@ locals {
     essential        = true
     user             = "10001:10001"
     dependsOn        = [{ containerName = "fetch-model", condition = "SUCCESS" }]
-    portMappings     = [{ containerPort = local.port, protocol = "tcp" }]
+    portMappings     = [{ containerPort = local.port, hostPort = local.port, protocol = "tcp" }]
     environment      = [for name, value in local.environment : { name = name, value = value }]
     secrets          = var.api_keys_parameter_arn == null ? [] : [{ name = "MODEL_API_KEYS", valueFrom = var.api_keys_parameter_arn }]
     dockerLabels     = local.gateway_labels

@@ -86,6 +86,8 @@ def test_a_bad_release_never_stops_the_old_container(
     result = running.refuse(**options)
     assert cause in result["msg"]
     assert result["log"] == log
+    # Nothing was begun where the image is missing.
+    assert result.get("rolled_back") is (None if "is not on this host" in cause else True)
     after = running.container()
     assert (after["Id"], after["State"]["Pid"]) == (before["Id"], before["State"]["Pid"])
 

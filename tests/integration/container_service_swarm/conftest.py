@@ -31,6 +31,7 @@ REPOSITORY = HERE.parents[2]
 HOSTS = yaml.safe_load((HERE / "inventory.yml").read_text())["test_hosts"]
 NETWORK = "swarm-it-overlay"
 GROUP = "llm.orchestrator.group.cs_it"
+ON_NETWORK: dict[str, Any] = {"networks": [{"name": NETWORK}]}
 # The engine also listens on the test network, which only this machine reaches, and takes images from a test's registry.
 LISTEN = """\
 [Service]
@@ -95,11 +96,15 @@ class SwarmService(ModuleService):
     def containers(self) -> list[tuple[Host, dict[str, Any]]]:
         """The containers that run, each with its host."""
         label = f"com.docker.swarm.service.name={self.name}"
-        return [
-            (host, host.api.inspect_container(found["Id"]))
-            for host in self.swarm.hosts
-            for found in host.api.containers(filters={"label": label})
-        ]
+        try:
+            return [
+                (host, host.api.inspect_container(found["Id"]))
+                for host in self.swarm.hosts
+                for found in host.api.containers(filters={"label": label})
+            ]
+        except docker.errors.NotFound:
+            # One ended between the list and the look at it.
+            return self.containers()
 
     def container(self) -> tuple[Host, dict[str, Any]]:
         (found,) = self.containers()
@@ -118,6 +123,14 @@ class SwarmService(ModuleService):
             sorted(entry["Spec"]["Name"] for entry in found)
             for found in (api.secrets(filters=filters), api.configs(filters=filters))
         )
+
+
+def with_files(generation: int) -> dict[str, Any]:
+    return {
+        **ON_NETWORK,
+        "secrets": [{"name": "password", "value": f"correct-horse-{generation}"}],
+        "configs": [{"path": "/etc/demo/demo.conf", "content": f"port {generation}\n"}],
+    }
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30) -> None:

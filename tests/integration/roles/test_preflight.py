@@ -16,17 +16,20 @@ from typing import Any
 import pytest
 import yaml
 
-DOCKER_ONLY = "this version runs containers with docker only"
+ENGINE = "value of {}_engine must be one of: docker, swarm, got: podman"
+GRACE = "on a Swarm it must be 3 or more, as the gateway looks every second which containers there are"
 SIZE = "is not a size: cache_service_redis_maxmemory and the memory in cache_service_redis_resources take a number"
 PASSWORDS = "cache_service_redis_password and cache_service_redis_monitor_password take 16 to 128 ASCII characters"
 LIMITS = "model_service_context ({}) must be at least 64, model_service_slots ({}) 1 to 256"
 PREFIX = "it must begin with a slash and not end with one, such as /api/"
 STORAGE_SIZES = "storage_service_max_file_bytes ({}) must be above 0 and storage_service_min_free_bytes ({}) not below"
+MANAGES = ["{{ inventory_hostname }}"]
 TYPE = "unable to convert to int"
 
 # The role, what it is given, and what it says.
 CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("cache_service", {"engine": "podman"}, f"cache_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("cache_service", {"engine": "podman"}, ENGINE.format("cache_service")),
+    ("cache_service", {"engine": "swarm", "drain_grace_seconds": 2}, GRACE),
     ("cache_service", {"redis_maxmemory": "lots"}, f"'lots' {SIZE}"),
     ("cache_service", {"redis_resources": {"memory": "0", "cpus": 1, "pids": 64}}, f"'0' {SIZE}"),
     ("cache_service", {"redis_maxmemory": "512m"}, "give cache_service_redis_resources at least a quarter more"),
@@ -38,15 +41,26 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("cache_service", {"redis_password": "short"}, PASSWORDS),
     ("cache_service", {"redis_monitor_password": "with a space in it"}, PASSWORDS),
     ("cache_service", {"path_prefix": "api"}, f"cache_service_path_prefix is 'api'; {PREFIX}cache"),
-    ("storage_service", {"engine": "podman"}, f"storage_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("cache_service", {"published_address": "here"}, "cache_service_published_address is 'here'; give an IPv4 address"),
+    (
+        "cache_service",
+        {"engine": "swarm", "published_address": "10.1.2.3"},
+        "cache_service_published_address is '10.1.2.3'; a Swarm publishes on all addresses of a host: set it to",
+    ),
+    ("storage_service", {"engine": "podman"}, ENGINE.format("storage_service")),
+    ("storage_service", {"engine": "swarm", "drain_grace_seconds": 2}, GRACE),
     ("storage_service", {"max_file_bytes": 0, "min_free_bytes": 1}, STORAGE_SIZES.format(0, 1)),
     ("storage_service", {"max_file_bytes": 1, "min_free_bytes": -1}, STORAGE_SIZES.format(1, -1)),
     ("storage_service", {"path_prefix": "/api/"}, f"storage_service_path_prefix is '/api/'; {PREFIX}storage"),
-    ("monitoring_service", {"engine": "podman"}, f"monitoring_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("swarm", {"managers": MANAGES, "address_pool": "here"}, "swarm_address_pool is 'here', which is no IPv4 network"),
+    # Each host has a network in that one.
+    ("swarm", {"managers": MANAGES, "address_pool": "0.0.0.0/0"}, "which containers could not reach; give a range"),
+    ("monitoring_service", {"engine": "podman"}, ENGINE.format("monitoring_service")),
     ("monitoring_service", {"scrape_interval": 11}, "monitoring_service_scrape_interval is 11; it must be 1 to 10"),
     ("monitoring_service", {"retention_time": "long"}, "monitoring_service_retention_time is 'long' and"),
     ("monitoring_service", {"retention_size": "2"}, "monitoring_service_retention_size '2'; Prometheus takes a time"),
-    ("model_service", {"engine": "podman"}, f"model_service_engine is 'podman'; {DOCKER_ONLY}"),
+    ("model_service", {"engine": "podman"}, ENGINE.format("model_service")),
+    ("model_service", {"engine": "swarm", "drain_grace_seconds": 2}, GRACE),
     # Of its models.
     ("model_service", {"models": []}, "model_service_models has no model; it needs one at least"),
     ("model_service", {"models": [{"name": "a/b"}]}, "model_service_models has a/b; it needs one at least"),
@@ -73,6 +87,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("storage_service", {"ready_timeout": "soon"}, TYPE),
     ("monitoring_service", {"ready_timeout": "soon"}, TYPE),
     ("traefik", {"ready_timeout": "soon"}, TYPE),
+    ("traefik", {"engine": "podman"}, ENGINE.format("traefik")),
+    ("traefik", {"engine": "swarm"}, "traefik_address is '127.0.0.1'; a Swarm publishes on all addresses of a gateway"),
     ("service_image", {"names": ["mysql"]}, "service_image_names: there is no image mysql; known are"),
     ("service_image", {"build_args": {"mysql": {}}}, "service_image_build_args: there is no image mysql; known are"),
     ("service_image", {"build_host": "elsewhere"}, "images can be built only on the machine that Ansible runs on"),

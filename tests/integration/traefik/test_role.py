@@ -130,7 +130,7 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"traefik_engine": "podman"}, "traefik_engine is 'podman'; this version runs containers with docker only"),
+        ({"traefik_engine": "podman"}, "value of traefik_engine must be one of: docker, swarm, got: podman"),
         (
             {"traefik_address": "example.org", "traefik_port": 70000},
             "traefik_address is 'example.org' and traefik_port 70000; give an address of this host such as 127.0.0.1 "
@@ -151,6 +151,16 @@ def test_a_port_of_another_container_is_refused_with_its_name(gateway: Any) -> N
         (
             {"traefik_admin_password": "short"},
             "traefik_admin_password must be 12 to 72 printable ASCII characters without",
+        ),
+        (
+            {"traefik_ecs_clusters": ["llm"]},
+            "traefik_ecs_clusters is [\"llm\"], traefik_ecs_region '' and traefik_ecs_refresh_seconds 5; give names of "
+            "ECS clusters, their AWS region such as eu-central-1, and 1 to 60 seconds",
+        ),
+        ({"llm_ecs_cluster": "a b", "llm_aws_region": "eu-central-1"}, 'traefik_ecs_clusters is ["a b"], traefik_ecs'),
+        (
+            {"llm_ecs_cluster": "llm", "llm_aws_region": "eu-central-1", "traefik_ecs_refresh_seconds": 0},
+            "and traefik_ecs_refresh_seconds 0; give names of ECS clusters",
         ),
         (
             {"traefik_trusted_proxies": ["proxy.local"]},

@@ -346,6 +346,11 @@ run "traefik_finds_the_routes_on_the_tasks" {
   }
 
   assert {
+    condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[1].portMappings == [{ containerPort = 5000, hostPort = 5000, protocol = "tcp" }]
+    error_message = "Traefik goes to the port that the task has to the outside."
+  }
+
+  assert {
     condition     = jsondecode(aws_ecs_task_definition.this.container_definitions)[1].dockerLabels["llm.orchestrator.service"] == "model-service"
     error_message = "The label is there without which Traefik routes to no container."
   }

@@ -27,6 +27,12 @@ def routers(made: dict[str, str]) -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.parametrize(("given", "label"), [({}, "docker"), ({"provider": "swarm"}, "swarm")])
+def test_the_network_is_told_to_the_provider(given: dict[str, str], label: str) -> None:
+    told = {name: value for name, value in labels(ROUTE, **given).items() if name.endswith(".network")}
+    assert told == {f"traefik.{label}.network": "llm"}
+
+
 def test_a_path_is_routed_and_stripped() -> None:
     made = labels(ROUTE)
     ((name, settings),) = routers(made).items()

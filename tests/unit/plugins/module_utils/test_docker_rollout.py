@@ -102,6 +102,7 @@ def test_a_release_that_fails_on_a_later_replica_is_undone_on_all_or_left(
     with pytest.raises(EngineError) as caught:
         present(several("demo:2", on_failure=on_failure))
     assert str(caught.value).endswith(f"is unhealthy; the new container was removed, the old one runs on{outlook}")
+    assert caught.value.rolled_back is (on_failure == "rollback")
     assert serving(docker) == {"demo": first, "demo.2": "demo:1", "demo.3": "demo:1"}
     assert "demo.3.next" not in started
 
@@ -118,8 +119,10 @@ def test_a_replica_that_does_not_return_either_is_named(
             docker.change(container.id, health="unhealthy")
 
     monkeypatch.setattr(docker, "start", fail_all_but_the_first)
-    with pytest.raises(EngineError, match="; demo was replaced before and does not return: its container is unhealthy"):
+    told = "; demo was replaced before and does not return: its container is unhealthy"
+    with pytest.raises(EngineError, match=told) as caught:
         present(several("demo:2"))
+    assert caught.value.rolled_back is False
     assert serving(docker) == {"demo": "demo:2", "demo.2": "demo:1", "demo.3": "demo:1"}
 
 
@@ -133,8 +136,9 @@ def test_a_release_that_fails_after_the_old_one_stopped_tells_what_became_of_tha
     present(describe("demo:1", "stop_first"))
     if old_is_broken:
         docker.change(the_one(docker).id, image="crashing:1")
-    with pytest.raises(EngineError, match=f"the new container was removed, {outlook}"):
+    with pytest.raises(EngineError, match=f"the new container was removed, {outlook}") as caught:
         present(describe("never-healthy:1", "stop_first"))
+    assert caught.value.rolled_back is not old_is_broken
 
 
 @pytest.mark.parametrize("order", ["start_first", "stop_first"])
@@ -147,6 +151,7 @@ def test_a_bad_release_of_a_service_that_was_stopped_leaves_it_so(
         present(describe("crashing:1", order))
     outlook = "the new container was removed, the old one is kept and does not run, as before"
     assert str(caught.value) == f"its container exited with code 1; {outlook}"
+    assert caught.value.rolled_back
     assert (the_one(docker).image, the_one(docker).state) == ("demo:1", "stopped")
 
 
@@ -166,6 +171,7 @@ def test_where_the_engine_makes_no_container_nothing_was_started(
         with pytest.raises(EngineError) as caught:
             present(describe("demo:2", order))
         assert str(caught.value).endswith(f": no space left on device; nothing was started, {outlook}")
+        assert caught.value.rolled_back
 
 
 def test_a_folder_that_can_not_hold_the_files_is_named(present: Any, tmp_path: Path) -> None:

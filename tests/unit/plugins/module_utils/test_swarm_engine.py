@@ -121,14 +121,17 @@ def test_a_bad_release_is_rolled_back_by_the_swarm_and_told(swarm: FakeSwarm, pr
         present("crashing:1", replicas=2)
     assert str(caught.value) == "its container exited with code 1 on two; it was rolled back, the old release runs"
     assert caught.value.log == ["the end of sha256:3"]
+    assert caught.value.rolled_back
     assert images(present("demo:2", replicas=2)) == ("demo:2", "demo:1")
 
 
 def test_a_bad_release_may_be_left_paused_and_gone_on_with(swarm: FakeSwarm, present: Any) -> None:
     pause = {"update": {**vars(DEFAULT_UPDATE), "on_failure": "pause"}}
     present("demo:1")
-    with pytest.raises(EngineError, match="exited with code 1 on two; the update is paused, run again to go on"):
+    told = "exited with code 1 on two; the update is paused, run again to go on"
+    with pytest.raises(EngineError, match=told) as caught:
         present("crashing:1", **pause)
+    assert caught.value.rolled_back is False
     planned = present("crashing:1", check_mode=True, **pause)
     assert planned.before == {"interrupted_replacement": "paused"}
     assert images(present("demo:2"))[0] == "demo:2"
@@ -140,6 +143,7 @@ def test_a_release_that_is_not_ready_in_time_is_undone(swarm: FakeSwarm, present
         present("never-healthy:1", update={**vars(DEFAULT_UPDATE), "ready_timeout": 0.1})
     cause = "its container on two was not ready within 0.1 s"
     assert str(caught.value) == f"{cause}; it was rolled back, the old release runs"
+    assert caught.value.rolled_back
     assert images(present("demo:1")) == ("demo:1", None)
 
 
@@ -148,6 +152,7 @@ def test_a_bad_first_release_leaves_nothing(swarm: FakeSwarm, present: Any) -> N
         present("crashing:1", **with_password("one"), **with_config("a"))
     outlook = "the new service was removed, it does not run"
     assert str(caught.value) == f"its container exited with code 1 on two; {outlook}"
+    assert caught.value.rolled_back
     assert swarm.by_name == {}
     assert list(swarm.objects) == ["llm-orchestrator.digest-key"]
 

@@ -162,8 +162,18 @@ def test_a_stop_takes_the_longer_of_the_two_times(drain: int | None, seconds: in
 def test_the_health_check_waits_for_the_ready_check() -> None:
     check_ = {"test": ["CMD", "ok"], "interval": 1, "timeout": 3, "retries": 3, "start_period": 60}
     health = container_of(healthcheck=check_, ready_check=["generate"])["Healthcheck"]
-    assert health["StartPeriod"] == 60 * SECOND
     assert "generate" in health["Test"][1]
+
+
+@pytest.mark.parametrize(
+    ("order", "start_period", "gate"), [("start_first", 60, 120), ("start_first", 300, 300), ("stop_first", 60, 60)]
+)
+def test_no_new_container_is_unhealthy_before_the_time_for_it_is_over(
+    order: str, start_period: float, gate: int
+) -> None:
+    check_ = {"test": ["CMD", "ok"], "interval": 1, "timeout": 3, "retries": 3, "start_period": start_period}
+    update = {**vars(DEFAULT_UPDATE), "order": order, "ready_timeout": 120}
+    assert container_of(healthcheck=check_, update=update)["Healthcheck"]["StartPeriod"] == gate * SECOND
 
 
 def test_a_service_has_replicas_or_runs_on_each_host() -> None:
