@@ -140,7 +140,8 @@ def refused(playbook: Playbook, *arguments: str, **options) -> str:
 
 
 def test_an_unknown_engine_is_refused(playbook: Playbook) -> None:
-    assert "llm_engine is 'podman'; this release knows: docker" in refused(playbook, "-e", "llm_engine=podman")
+    said = refused(playbook, "-e", "llm_engine=podman")
+    assert "llm_engine is 'podman'; it is docker for one host, or swarm for several" in said
 
 
 @pytest.mark.parametrize(
