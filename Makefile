@@ -28,7 +28,7 @@ build: .venv/run.done      ## Build the collection's tarball
 test: .venv/test.done      ## All parts below but the last
 	scripts/test.sh
 
-test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; also two side by side, such as test-lint+unit; test-fleet (several hosts) and test-rollout are not in `make test`
+test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; also two side by side, such as test-lint+unit; test-swarm, test-fleet (several hosts) and test-rollout are not in `make test`
 	scripts/test.sh $*
 
 bench-engine: .venv/run.done ## Measure model-service beside llama.cpp's and llama-cpp-python's servers; ARGS=--help says what can be chosen

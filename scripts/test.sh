@@ -172,7 +172,7 @@ part_soak() {
 mkdir -p .cache
 parts=("$@")
 # What runs beside another (a+b) mostly waits for containers, or uses one core only.
-[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule swarm e2e)
+[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule e2e)
 for part in "${parts[@]}"; do
   say "$part"
   started=$SECONDS
