@@ -25,7 +25,7 @@ clean: .venv/run.done      ## Remove everything: containers, networks, data, ima
 build: .venv/run.done      ## Build the collection's tarball
 	.venv/bin/ansible-galaxy collection build --force --output-path .cache
 
-test: .venv/test.done      ## All parts below but the last
+test: .venv/test.done      ## All parts below but those that are said not to be in it
 	scripts/test.sh
 
 test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; also two side by side, such as test-lint+unit; test-swarm, test-fleet (several hosts) and test-rollout are not in `make test`

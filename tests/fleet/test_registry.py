@@ -78,6 +78,7 @@ def registry(fleet: Fleet, tmp_path: Path) -> Iterator[Registry]:
                 time.sleep(0.2)
         yield Registry(address, certificate)
         process.terminate()
+    # Not there where the test ended before anything was pushed.
     shutil.rmtree(f"/etc/docker/certs.d/{address}", ignore_errors=True)
     subprocess.run(["docker", "rmi", f"{address}/{IMAGE}"], capture_output=True, check=False)
 
