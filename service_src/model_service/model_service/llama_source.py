@@ -63,8 +63,8 @@ class LlamaSource:
             await asyncio.to_thread(self.check)
             files = [(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns) for file in state_of_files(self._model)]
             if files != self._tried:
-                timeout = self._settings.load_timeout_seconds
-                report = await probe(self._model, self._size(), self.estimated_bytes, timeout)
+                timeout, layers = self._settings.load_timeout_seconds, self._settings.gpu_layers
+                report = await probe(self._model, self._size(), self.estimated_bytes, timeout, gpu_layers=layers)
                 # The child computed a single token, so it took little of what is beside the model.
                 self._measured_bytes = max(self.estimated_bytes, report.memory_bytes + self._beside_bytes)
                 self._tried = files

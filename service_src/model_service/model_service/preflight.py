@@ -110,7 +110,9 @@ class Report:
     memory_bytes: int
 
 
-async def probe(model: ServedModel, size: ContextSize, expected_bytes: int, timeout_seconds: float) -> Report:
+async def probe(
+    model: ServedModel, size: ContextSize, expected_bytes: int, timeout_seconds: float, *, gpu_layers: int = 0
+) -> Report:
     """Has a child process load the model and compute a token; raises ModelFileError unless that goes well."""
     options = {
         "--slots": size.slots,
@@ -119,6 +121,7 @@ async def probe(model: ServedModel, size: ContextSize, expected_bytes: int, time
         "--step-tokens": size.step_tokens,
         "--threads": size.threads,
         "--kv-type": size.kv_type,
+        "--gpu-layers": gpu_layers,
         "--memory-bytes": expected_bytes * _MEMORY_FACTOR + _MEMORY_BESIDE,
     }
     process = await asyncio.create_subprocess_exec(

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy
 
 from model_service.cpu_quota import default_threads
+from model_service.llama.backends import load_backends
 from model_service.llama.bindings import llama
 from model_service.llama.context import KV_TYPES, Context, ContextSize
 from model_service.llama.model import Adapter, Model, ModelError
@@ -28,10 +29,12 @@ _PR_SET_PDEATHSIG = 1
 _BYTES_PER_THREAD = 256 << 20
 
 
-def probe(path: Path, size: ContextSize, adapters: tuple[Adapter, ...]) -> dict[str, int]:
+def probe(
+    path: Path, size: ContextSize, native_log: NativeLog, adapters: tuple[Adapter, ...], gpu_layers: int
+) -> dict[str, int]:
     """Loads the model and each adapter, computes one token with each; raises ModelError."""
     before = _resident_bytes()
-    model = Model(path, NativeLog(), adapters=adapters)
+    model = Model(path, native_log, adapters=adapters, gpu_layers=gpu_layers)
     context = Context(model, size)
     for name in (None, *model.adapters):
         context.use_adapter(name)
@@ -71,6 +74,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--step-tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--kv-type", choices=KV_TYPES, default="f16")
+    parser.add_argument("--gpu-layers", type=int, default=0)
     parser.add_argument("--memory-bytes", type=int, help="the most it may take; without it there is no limit")
     return parser.parse_args(arguments)
 
@@ -87,11 +91,13 @@ def main() -> int:
         threads=given.threads,
         kv_type=given.kv_type,
     )
+    native_log = NativeLog()  # from here on, or the backends' names were the last words of one that crashes
+    load_backends()  # before the limit: without them nothing is known of GPUs
     if given.memory_bytes is not None:
         _limit_memory(given.memory_bytes, given.threads)
     adapters = tuple(Adapter(path.name, path) for path in given.adapter)
     try:
-        print(json.dumps(probe(given.path, size, adapters)))
+        print(json.dumps(probe(given.path, size, native_log, adapters, given.gpu_layers)))
     except ModelError as error:
         print(f"probe: {error}", file=sys.stderr)
         return 1

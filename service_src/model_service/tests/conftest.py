@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fake_engine import HELLO, FakeEngine
 from serving import serving_fake
-from support import ServedModel, settle
+from support import GPU_LAYERS, ServedModel, settle
 
 from model_service.engine import NotReadyError
 from model_service.llama.context import ContextSize
@@ -48,7 +48,7 @@ def native_log() -> NativeLog:
 
 @pytest.fixture(scope="session")
 def model(model_path: Path, native_log: NativeLog) -> Iterator[Model]:
-    model = Model(model_path, native_log)
+    model = Model(model_path, native_log, gpu_layers=GPU_LAYERS)
     yield model
     model.close()
 
@@ -70,7 +70,8 @@ def start_engine(model_path: Path, native_log: NativeLog) -> StartEngine:
     ) -> AsyncGenerator[LlamaEngine, None]:
         failures: list[str] = []
         size = ContextSize(slots, context, kv_tokens or slots * context, step_tokens, threads=2)
-        config = EngineConfig(model_path, size, queue_limit, Limits(queue_timeout_seconds, prefix_store_bytes))
+        limits = Limits(queue_timeout_seconds, prefix_store_bytes)
+        config = EngineConfig(model_path, size, queue_limit, limits, gpu_layers=GPU_LAYERS)
         engine = LlamaEngine(config, native_log, failures.append)
 
         def is_ready() -> bool:

@@ -12,7 +12,8 @@ tests=llm-orchestrator/model-service-tests:0.1.0
 
 docker build --build-arg "BASE_IMAGE=$base" --build-arg "MODEL_IMAGE=$model" \
   --tag "$tests" --file tests/Dockerfile .
-# The long forms of some tests are asked for by variables.
+# The long forms of some tests are asked for by variables, and a GPU for all of them.
 exec docker run --rm --read-only --tmpfs /tmp:size=1g,mode=1777 --network none --cap-drop ALL \
+  ${MODEL_TEST_GPU_LAYERS:+--gpus all --env MODEL_TEST_GPU_LAYERS} \
   --env MODEL_TEST_ANSWERS --env MODEL_TEST_DISCONNECTS --env MODEL_TEST_DRAWS --env MODEL_TEST_FUZZ_EXAMPLES \
   "$tests" "$@"

@@ -120,14 +120,14 @@ class Bench:
 
     def step(self, times: int = 1) -> None:
         for _ in range(times):
-            self.scheduler.step()
+            self.scheduler.compute(self.scheduler.prepare())
 
     def run_until(self, condition: Callable[[], bool]) -> None:
         """Fails where it never holds; as each step computes something, so many are an endless loop."""
         for _ in range(MOST_STEPS):
             if condition():
                 return
-            self.scheduler.step()
+            self.step()
         raise AssertionError("the condition never held")
 
     def run(self) -> None:

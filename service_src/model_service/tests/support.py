@@ -19,6 +19,7 @@ import httpx
 
 MODEL = "test-model"
 TIMEOUT_SECONDS = 120.0
+GPU_LAYERS = int(os.environ.get("MODEL_TEST_GPU_LAYERS") or "0")
 
 
 async def settle(condition: Callable[[], bool]) -> None:
@@ -80,6 +81,7 @@ class ServedModel:
             "MODEL_CONTEXT": 512,
             "MODEL_SLOTS": 4,
             "MODEL_DRAIN_GRACE_SECONDS": 0,
+            "MODEL_GPU_LAYERS": GPU_LAYERS,
             **settings,
         }
 

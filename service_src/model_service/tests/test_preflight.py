@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,25 @@ async def test_what_does_not_fit_into_memory_is_told(model_path: Path) -> None:
     huge = replace(SIZE, context=100_000_000, kv_tokens=200_000_000)
     with pytest.raises(ModelFileError, match=r"lower|memory"):
         await probe(served(model_path), huge, 100 << 20, 120)
+
+
+# The probe as it runs on a machine with a GPU, of which llama.cpp knows once the backends are loaded.
+_BESIDE_A_GPU = """
+import resource, sys
+from model_service import probe
+loaded = []
+load_backends = probe.load_backends
+probe.load_backends = lambda: loaded.append(load_backends())
+probe.llama.llama_supports_gpu_offload = lambda: bool(loaded)
+assert probe.main() == 0
+print(resource.getrlimit(resource.RLIMIT_AS) == (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_gpus_driver_may_reserve_addresses_without_end(model_path: Path) -> None:
+    command = (sys.executable, "-c", _BESIDE_A_GPU, str(model_path), "--memory-bytes", str(1 << 30))
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.stdout.splitlines()[-1:] == ["True"], finished.stderr
 
 
 async def test_an_adapter_of_another_model_is_named(model_path: Path, tmp_path: Path) -> None:

@@ -229,11 +229,17 @@ class LlamaEngine:
             assert embedder is not None
             while self._take_commands(scheduler, embedder):
                 started = time.perf_counter()
-                scheduler.step()
+                if not scheduler.is_steady:
+                    self._deliver(scheduler)
+                parts = scheduler.prepare()
+                # Right before llama.cpp, which needs no interpreter: whoever writes the tokens out has it meanwhile.
                 self._deliver(scheduler)
+                scheduler.compute(parts)
                 scheduler.counters.step_seconds += time.perf_counter() - started
-                embedder.step(busy=scheduler.has_work)
-                self._deliver_embeddings(embedder)
+                if embedder.has_work:
+                    self._deliver(scheduler)
+                    embedder.step(busy=scheduler.has_work)
+                    self._deliver_embeddings(embedder)
             self._end_requests("the service is stopping")
             embedder.close()
             scheduler.close()
@@ -278,7 +284,7 @@ class LlamaEngine:
     def _take_commands(self, scheduler: Scheduler, embedder: Embedder) -> bool:
         """Waits until there is something to do; False when the engine is to end."""
         with self._wake:
-            while not (self._inbox or self._closing or scheduler.has_work or embedder.has_work):
+            while not (self._inbox or self._closing or scheduler.has_work or scheduler.outbox or embedder.has_work):
                 self._wake.wait()
             commands, self._inbox = self._inbox, []
         for command in commands:

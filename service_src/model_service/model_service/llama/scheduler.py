@@ -2,7 +2,7 @@
 
 Steps take turns: one token of each generating sequence, then of the prompts what ``Pace`` says. Apart, since attention
 over many tokens of one sequence and over one token of many are two ways of llama.cpp's, and a batch with both takes
-longer than the two. One thread only; it reports through ``outbox``, which its owner empties after each step.
+longer than the two. One thread only; it reports through ``outbox``, which its owner empties.
 """
 
 from __future__ import annotations
@@ -119,15 +119,24 @@ class Scheduler:
         for sequence in tuple(self._waiting):
             self._waiting.remove(sequence)
 
-    def step(self) -> None:
-        """Computes one batch and hands out its tokens."""
+    @property
+    def is_steady(self) -> bool:
+        """Whether ``prepare`` takes next to no time: nobody's state has to be copied."""
+        has_copies = any(each.has_ended or each.waits_for_prefix for each in self._running)
+        return not (has_copies or (self._waiting and self._slots))
+
+    def prepare(self) -> list[Part]:
+        """Who leaves, who begins, and what the next step computes."""
         for sequence in [each for each in self._running if each.has_ended]:
             self._release(sequence)  # only now: nobody should wait for a last token until it is saved what led to it
         self._expire()
         self._admit()
         for sequence in self._running:
             self._tree.advance(sequence)
-        parts = self._next_parts()
+        return self._next_parts()
+
+    def compute(self, parts: list[Part]) -> None:
+        """Computes what ``prepare`` has just said; its tokens are then in ``outbox``."""
         suspects = [part for part in parts if part.sequence.is_suspect]
         others = [part for part in parts if not part.sequence.is_suspect]
         for group in (others, *([part] for part in suspects)):
