@@ -43,10 +43,21 @@ class PlaybookRun:
         self.output = output
         recap = RECAP.findall(output)
         self.changed = sum(int(counts[1]) for counts in recap)
+        self.unreachable = sum(int(counts[2]) for counts in recap)
         self.failed = sum(int(counts[3]) for counts in recap)
 
     def assert_ok(self) -> None:
         assert self.status == 0, self.output[-4000:]
+
+    def changed_tasks(self) -> list[str]:
+        """Which task changed which host."""
+        found, task = [], ""
+        for line in self.output.splitlines():
+            if line.startswith(("TASK", "RUNNING HANDLER")):
+                task = line.rstrip(" *")
+            elif line.startswith("changed:"):
+                found.append(f"{task} {line}")
+        return found
 
     def message(self) -> str:
         """The output on one line with single spaces, as error lines are wrapped."""

@@ -45,6 +45,7 @@ SSH = {
 }
 # As little as runs on a small machine beside everything else.
 SETTINGS = {
+    "model_service_cpus": 1,
     "model_service_slots": 2,
     "model_service_context": 1024,
     "model_service_prefix_store_mib": 16,
@@ -82,12 +83,21 @@ class Fleet:
         shared_playbook("create.yml", self.place, self.addresses)
 
     def play(self, name: str, *arguments: str) -> PlaybookRun:
-        run = run_playbook(name, *arguments, inventory=self.place / "inventory", env=ENVIRONMENT)
+        run = self.attempt(name, *arguments)
         run.assert_ok()
         return run
 
+    def attempt(self, name: str, *arguments: str) -> PlaybookRun:
+        """One that may fail."""
+        return run_playbook(name, *arguments, inventory=self.place / "inventory", env=ENVIRONMENT)
+
     def deploy(self) -> PlaybookRun:
         return self.play("llm.orchestrator.site")
+
+    def deploy_what_is_there(self, *arguments: str) -> None:
+        """A run that has nothing to change."""
+        run = self.play("llm.orchestrator.site", *arguments)
+        assert run.changed == 0, run.changed_tasks()
 
     def on(self, host: str, *command: str) -> str:
         """What a command on a host says."""
@@ -102,6 +112,11 @@ class Fleet:
             name, task, host = line.split()
             tasks[name.partition(".")[0]][task] = host
         return tasks
+
+    def environment(self, service: str) -> str:
+        """The variables of a service's containers."""
+        form = "{{.Spec.TaskTemplate.ContainerSpec.Env}}"
+        return self.on(GATEWAY, "docker", "service", "inspect", service, "--format", form)
 
     def is_complete(self) -> bool:
         """Whether each service has all its tasks running."""
@@ -135,8 +150,8 @@ def remove_hosts(place: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """The platform on a gateway, two hosts for data, and one for models."""
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A gateway, two hosts for data, and one for models, with nothing on them."""
     place = tmp_path_factory.mktemp("fleet")
     with simulated_aws() as aws:
         terraform = example("fleet", aws, place, inventory_access="direct")
@@ -151,10 +166,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         try:
             fleet = Fleet(place, terraform)
             fleet.provision(model_hosts=1)
-            fleet.deploy()
             yield fleet
         finally:
             remove_hosts(place)
+
+
+@pytest.fixture(scope="session")
+def fleet(hosts: Fleet) -> Fleet:
+    """The platform on them."""
+    hosts.deploy()
+    return hosts
 
 
 @pytest.fixture
