@@ -225,7 +225,7 @@ class Scheduler:
             sequence.cached = sequence.computed
             cached = max(sequence.computed, beginning.shared)
             queued_seconds = sequence.started_at - sequence.submitted_at
-            self.outbox.append((sequence, Started(len(sequence.prompt), cached, queued_seconds)))
+            sequence.start = Started(len(sequence.prompt), cached, queued_seconds)
 
     def _next_parts(self) -> list[Part]:
         ready = self._of_one_adapter([each for each in self._running if not each.waits_for_prefix])
@@ -319,6 +319,8 @@ class Scheduler:
         sequence.generated += 1
         if sequence.generated == 1:
             sequence.first_token_at = now
+            assert sequence.start is not None
+            self.outbox.append((sequence, sequence.start))
         text, reason = self._text_of(sequence, token)
         top = sequence.request.top_logprobs
         logprobs = None if top is None else logprobs_of(logits, token, top, self._model.piece)

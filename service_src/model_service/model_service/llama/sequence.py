@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy
 from numpy.typing import NDArray
 
-from model_service.engine import EngineError, Event, Finished, FinishReason, GenerationRequest
+from model_service.engine import EngineError, Event, Finished, FinishReason, GenerationRequest, Started
 from model_service.llama.pace import Chunk
 from model_service.llama.sampler import Sampler
 from model_service.text import TextAssembler
@@ -40,6 +40,7 @@ class Sequence:
     cached: int = 0  # prompt tokens that others had computed
     generated: int = 0
     started_at: float = 0.0  # 0: never had a slot
+    start: Started | None = None  # sent with the first token: who fails before it has answered nothing yet
     first_token_at: float = 0.0
     is_cancelled: bool = False  # set by the event loop
     has_ended: bool = False  # has all its tokens, and still its slot
