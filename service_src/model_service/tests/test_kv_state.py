@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from model_service.llama.kv_state import Rows, State, StateForm, StateFormError, rows_of
+from model_service.llama.kv_state import State, StateForm, StateFormError, rows_of
 
 FORM = StateForm(head=b"llamaseq", streams=3, layers=2, tensors=((1, 6), (1, 6), (8, 4), (8, 4)))
 COUNT_AT = 12  # of the first stream's cells
@@ -13,12 +13,6 @@ COUNT_AT = 12  # of the first stream's cells
 
 def rows(count: int) -> State:
     return numpy.random.default_rng(count).integers(0, 256, (count, FORM.row_bytes), dtype=numpy.uint8)
-
-
-def copied(rows: Rows, start: int, count: int) -> State:
-    block = numpy.empty((count, rows.form.row_bytes), dtype=numpy.uint8)
-    rows.copy(start, block)
-    return block
 
 
 def state_of(*blocks: State) -> State:
@@ -31,8 +25,8 @@ def state_of(*blocks: State) -> State:
 def test_rows_come_back_as_they_were(count: int) -> None:
     back = rows_of(state_of(rows(count)))
     assert back.form == FORM
-    assert (copied(back, 0, count) == rows(count)).all()
-    assert (copied(back, count - 1, 1) == rows(count)[-1]).all()
+    assert (back.copy(0, count) == rows(count)).all()
+    assert (back.copy(count - 1, 1) == rows(count)[-1]).all()
 
 
 def test_blocks_follow_each_other() -> None:
@@ -41,8 +35,8 @@ def test_blocks_follow_each_other() -> None:
 
 
 def test_a_part_of_the_rows_is_a_state_too() -> None:
-    part = copied(rows_of(state_of(rows(100))), 0, 48)
-    assert (copied(rows_of(state_of(part)), 0, 48) == rows(100)[:48]).all()
+    part = rows_of(state_of(rows(100))).copy(0, 48)
+    assert (rows_of(state_of(part)).copy(0, 48) == rows(100)[:48]).all()
 
 
 def test_the_cells_may_be_of_any_stream_and_in_any_order() -> None:
@@ -56,7 +50,7 @@ def test_the_cells_may_be_of_any_stream_and_in_any_order() -> None:
     moved = bytes(swapped[:COUNT_AT] + bytes(8) + swapped[COUNT_AT:-8])
     back = rows_of(numpy.frombuffer(moved, dtype=numpy.uint8))
     assert back.form == FORM
-    assert (copied(back, 0, 2) == rows(2)[::-1]).all()
+    assert (back.copy(0, 2) == rows(2)[::-1]).all()
 
 
 def test_what_is_cut_off_anywhere_is_refused() -> None:

@@ -11,7 +11,6 @@ from scheduling import SIZE, Bench, FaultyContext, assert_same_save_ties, words
 
 from model_service.engine import Finished, Sampling
 from model_service.llama.kv_cache import SplitCache
-from model_service.llama.kv_state import State
 from model_service.llama.model import Model
 from model_service.llama.prefix_store import BLOCK_TOKENS
 from model_service.llama.sampler import Logits
@@ -92,14 +91,10 @@ def test_slots_swap_what_they_hold_also_with_one_that_holds_nothing(
     assert numpy.abs(logits_after(context, 3, len(before), [last]) - expected).max() < CLOSE
 
 
-def new_room(size: int) -> State:
-    return numpy.empty(size, dtype=numpy.uint8)
-
-
 def test_saved_blocks_go_on_as_the_original(context: FaultyContext, cache: SplitCache, story: list[int]) -> None:
     expected = logits_after(context, 1, 0, story)
     starts = range(0, len(story) - BLOCK_TOKENS, BLOCK_TOKENS)
-    blocks = list(cache.save(1, starts, BLOCK_TOKENS, new_room))
+    blocks = list(cache.save(1, starts, BLOCK_TOKENS))
     assert len(blocks) == len(starts) > 1
     assert cache.restore(2, blocks) == len(blocks)
     length = len(blocks) * BLOCK_TOKENS
@@ -111,11 +106,11 @@ def test_blocks_of_a_lost_context_are_of_use_again_once_something_was_saved(
     model: Model, cache: SplitCache, context: FaultyContext, story: list[int]
 ) -> None:
     logits_after(context, 0, 0, story)
-    blocks = list(cache.save(0, [0], BLOCK_TOKENS, new_room))
+    blocks = list(cache.save(0, [0], BLOCK_TOKENS))
     other = FaultyContext(model, SIZE)
     assert other.cache.restore(0, blocks) == 0
     logits_after(other, 1, 0, story)
-    list(other.cache.save(1, [0], BLOCK_TOKENS, new_room))
+    list(other.cache.save(1, [0], BLOCK_TOKENS))
     assert other.cache.restore(0, blocks) == 1
     other.close()
 

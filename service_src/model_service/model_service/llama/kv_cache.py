@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -30,9 +30,6 @@ class StateMemory:
         return self._room[:size]
 
 
-Take = Callable[[int], State | None]  # so many bytes to write to, or no more of them
-
-
 class _Cache:
     """What both layouts do alike."""
 
@@ -52,17 +49,10 @@ class _Cache:
         return int(llama.llama_memory_seq_pos_max(self._memory, slot)) + 1
 
     def _state(self, slot: int, memory: StateMemory | None = None) -> State:
-        size = self._state_size(slot)
+        size = llama.llama_state_seq_get_size(self._context, slot)
         state = memory.take(size) if memory else numpy.empty(size, dtype=numpy.uint8)
-        self._write_state(slot, state)
+        llama.llama_state_seq_get_data(self._context, _pointer(state), size, slot)
         return state
-
-    def _state_size(self, slot: int) -> int:
-        size: int = llama.llama_state_seq_get_size(self._context, slot)
-        return size
-
-    def _write_state(self, slot: int, state: State) -> None:
-        llama.llama_state_seq_get_data(self._context, _pointer(state), len(state), slot)
 
     def _set_state(self, slot: int, state: State) -> bool:
         """Instead of what the slot has; False, and it has nothing, where no room is left."""
@@ -82,17 +72,13 @@ class UnifiedCache(_Cache):
         """Gives ``slot`` the first ``length`` tokens of ``source``, in the same cells."""
         llama.llama_memory_seq_cp(self._memory, source, slot, 0, length)
 
-    def save(self, slot: int, starts: Sequence[int], count: int, take: Take) -> Iterator[State]:
-        """Copies of what the slot has from each start on, of so many tokens each, as long as there is room for them."""
+    def save(self, slot: int, starts: Sequence[int], count: int) -> Iterator[State]:
+        """Copies of what the slot has from each start on, of so many tokens each."""
         for start in starts:
             llama.llama_memory_seq_cp(self._memory, slot, self._scratch, start, start + count)
-            block = take(self._state_size(self._scratch))
-            if block is not None:
-                self._write_state(self._scratch, block)
+            state = self._state(self._scratch)
             self.clear(self._scratch)
-            if block is None:
-                return
-            yield block
+            yield state
 
     def restore(self, slot: int, blocks: Sequence[State]) -> int:
         """Adds what ``save`` gave to the slot; how many of them it had room for."""
@@ -132,22 +118,15 @@ class SplitCache(_Cache):
         for target, state in states:
             self._set_state(target, state)
 
-    def save(self, slot: int, starts: Sequence[int], count: int, take: Take) -> Iterator[State]:
-        """Copies of what the slot has from each start on, of so many tokens each, as long as there is room for them;
-        none if they can't be cut out.
-        """
+    def save(self, slot: int, starts: Sequence[int], count: int) -> Iterator[State]:
+        """Copies of what the slot has from each start on, of so many tokens each; none if they can't be cut out."""
         try:
             rows = rows_of(self._state(slot, self._state_memory))
         except StateFormError:
             return
         self._form = rows.form
         for start in starts:
-            room = take(count * rows.form.row_bytes)
-            if room is None:
-                return
-            block = room.reshape(count, -1)
-            rows.copy(start, block)
-            yield block
+            yield rows.copy(start, count)
 
     def restore(self, slot: int, blocks: Sequence[State]) -> int:
         """Gives an empty slot what ``save`` gave; how many of them it had room for."""

@@ -79,14 +79,13 @@ class Rows:
     columns: Sequence[State]  # one of each tensor: (cells, bytes)
     cells: NDArray[numpy.intp]  # of each position
 
-    def copy(self, start: int, block: State) -> None:
-        """Into ``block`` (tokens, ``row_bytes``), the rows from this position on."""
-        count = len(block)
+    def copy(self, start: int, count: int) -> State:
+        """So many rows (``count``, ``row_bytes``) from this position on."""
         cells = self.cells[start : start + count]
         follow = cells[-1] - cells[0] == count - 1 and bool((cells[:-1] < cells[1:]).all())
         # As nearly always; then it's ten times as fast.
         at: slice | NDArray[numpy.intp] = slice(cells[0], cells[-1] + 1) if follow else cells
-        numpy.concatenate([column[at] for column in self.columns], axis=1, out=block)
+        return numpy.concatenate([column[at] for column in self.columns], axis=1)
 
 
 def rows_of(state: State) -> Rows:
