@@ -47,7 +47,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_spec impor
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import EACH_HOST, SwarmService, observed
 
 # What differs without another release: the tasks that run stay.
-_SCALE = {"state", "replicas", "interrupted_replacement"}
+_SPREAD = "spread"
+_SCALE = {"state", "replicas", "interrupted_replacement", _SPREAD}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class SwarmEngine:
             before = self._observed(current)
             try:
                 self._make_true(wanted, current, before)
+                self._rollout.even_out(name)
             except EngineError:
                 with suppress(EngineError):
                     self._remove_unused_files(name)
@@ -111,6 +113,7 @@ class SwarmEngine:
             self._rollout.change(
                 current, {**_running(current), "TaskTemplate": {**current.template, "ForceUpdate": forced}}
             )
+            self._rollout.even_out(name)
             return self._outcome(name, _life(current), {"state": "restarted"})
 
     def rolled_back(self, name: str, check_mode: bool) -> Outcome:
@@ -121,6 +124,7 @@ class SwarmEngine:
             current, back = self._return(self._settled(name))
             before, after = self._observed(current), self._observed(back)
             self._rollout.change(current, back.spec)
+            self._rollout.even_out(name)
             return self._outcome(name, before, after)
 
     def absent(self, name: str, secrets_root: Path, remove_volumes: bool, check_mode: bool) -> Outcome:
@@ -218,7 +222,7 @@ class SwarmEngine:
     def _make_true(self, wanted: _Wanted, current: SwarmService | None, before: Mapping[str, Any]) -> None:
         old, new = differences(before, wanted.target)
         differing = {*old, *new}
-        if current and not differing:
+        if current and differing <= {_SPREAD}:
             self._rollout.await_ready(current)
             return
         self._hold_volumes(wanted.description)
@@ -269,7 +273,7 @@ class SwarmEngine:
             for entry in service.container.get("Configs") or ()
         }
         lines = {path: content.decode(errors="replace").split("\n") for path, content in contents.items()}
-        return observed(service, lines)
+        return {**observed(service, lines), **({_SPREAD: "uneven"} if self._rollout.is_uneven(service) else {})}
 
     def _remove_unused_files(self, name: str) -> None:
         service = self._client.service(name)

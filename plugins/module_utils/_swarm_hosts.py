@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import LABEL_PREFIX, Description
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError
-from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import Node
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import Node, Task
 
 LABEL_GROUP = LABEL_PREFIX + "group."
 LABEL_VOLUME = LABEL_PREFIX + "volume."
@@ -67,6 +67,12 @@ def held_for(service: str, nodes: Sequence[Node]) -> list[tuple[str, Node]]:
 def fitting(nodes: Sequence[Node], wanted: Sequence[str]) -> list[Node]:
     """The hosts that the Swarm can place a task on now."""
     return [node for node in nodes if node.is_usable and all(_meets(node, one) for one in wanted)]
+
+
+def is_uneven(tasks: Sequence[Task], nodes: Sequence[Node], wanted: Sequence[str]) -> bool:
+    """Whether, of the hosts that may run these tasks, one runs two more than another."""
+    counts = [sum(task.is_running and task.node_id == node.id for task in tasks) for node in fitting(nodes, wanted)]
+    return bool(counts) and max(counts) - min(counts) > 1
 
 
 def choose_holder(description: Description, nodes: Sequence[Node], here: str, volumes_here: Sequence[str]) -> Node:

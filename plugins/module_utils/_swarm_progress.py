@@ -78,7 +78,9 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
             since.update(appeared)
         steady = sum(now - since >= goal.stable for since in running_since.values())
         others = any(task.is_wanted and task not in fresh for task in tasks)
-        if steady >= goal.count and not others and not service.is_changing:
+        # One too many goes before long, and takes its time to stop.
+        surplus = not service.runs_on_each_host and sum(task.is_wanted for task in fresh) > goal.count
+        if steady >= goal.count and not surplus and not others and not service.is_changing:
             return service
         unplaced = any(now - since > _PLACING_SECONDS for since in placing_since.values())
         crashed = not (goal.judged or goal.patient) and any(_has_newly_failed(task, goal) for task in fresh)
@@ -98,7 +100,7 @@ def await_settled(client: SwarmClient, service: SwarmService, timeout: float) ->
 
 
 def await_ended(client: SwarmClient, service: SwarmService, kept: Mapping[str, Any] | None, stopping: float) -> None:
-    """Returns once no container of the service runs but those of the kept template, or the time for it is over.
+    """Returns once no container of the service runs but the wanted ones of the kept template, or the time is over.
 
     A host that does not answer is not waited for: nobody knows what runs there.
     """
@@ -107,7 +109,7 @@ def await_ended(client: SwarmClient, service: SwarmService, kept: Mapping[str, A
     while time.monotonic() < deadline:
         tasks = [task for task in client.tasks(service) if task.is_alive and task.node_id not in lost]
         if kept is not None:
-            tasks = [task for task in tasks if not task.is_of(kept)]
+            tasks = [task for task in tasks if not (task.is_wanted and task.is_of(kept))]
         if not tasks:
             return
         time.sleep(_POLL)

@@ -18,7 +18,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description_reco
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import NANOSECONDS
 from ansible_collections.llm.orchestrator.plugins.module_utils._engine import EngineError, Outlook
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_client import SwarmClient
-from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_hosts import fitting
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_hosts import fitting, is_uneven
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_progress import (
     Goal,
     Halted,
@@ -26,7 +26,7 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_progress i
     await_goal,
     await_settled,
 )
-from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_spec import STABLE_SECONDS
+from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_spec import STABLE_SECONDS, with_replicas
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import SwarmService
 
 _DEFAULT_STOP_SECONDS = 10
@@ -68,6 +68,25 @@ class SwarmRollout:
             self._client.update(self._present(old.name), old.spec)
             raise self._returned(old).of(error) from error
         await_ended(self._client, new, new.template, stop_seconds(old.spec))
+
+    def is_uneven(self, service: SwarmService) -> bool:
+        """Whether its containers could run on more hosts, as after a host was away; a stop-first service stays put."""
+        if service.runs_on_each_host or _update(service.spec).order == "stop_first":
+            return False
+        return is_uneven(self._client.tasks(service), self._client.nodes(), service.constraints)
+
+    def even_out(self, name: str) -> None:
+        """Spreads a service's containers over its hosts, one at a time.
+
+        The Swarm starts one more where the fewest are, and then ends one where the most are.
+        """
+        service = self._present(name)
+        for _container in range(0 if service.runs_on_each_host else int(service.replicas)):
+            service = self._present(name)
+            if not self.is_uneven(service):
+                return
+            self.change(service, with_replicas(service.spec, int(service.replicas) + 1))
+            self.change(self._present(name), service.spec)
 
     def await_ready(self, service: SwarmService) -> None:
         """Returns once a service that is as it should be runs, and nothing else of it: it has all its time for that."""

@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import httpx
 import openai
 import pytest
 import yaml
+from ansible_collections.llm.orchestrator.tests.fleet.image_registry import image_registry
 from aws_simulation import simulated_aws
 from examples import example
 from load import Load
@@ -30,11 +32,13 @@ ENVIRONMENT = {
     "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
     "ANSIBLE_HOST_KEY_CHECKING": "false",
     "TF_CLI_CONFIG_FILE": os.devnull,
+    "ANSIBLE_PIPELINING": "true",
 }
 # The containers' names are the instances' with this before them.
 PREFIX = "fleet-"
 GATEWAY, DATA, STORAGE = "fleet-gateway-1", "fleet-data-1", "fleet-storage-1"
 MODEL_HOSTS = ("fleet-model-1", "fleet-model-2")
+ADDED_HOST = "fleet-model-3"
 # Of the VPC, in place of Terraform's default, which a network around this machine may have.
 VPC = "10.219.0.0/16"
 NETWORK = {"name": "llm-fleet", "subnet": VPC}
@@ -113,6 +117,10 @@ class Fleet:
             tasks[name.partition(".")[0]][task] = host
         return tasks
 
+    def model_hosts(self) -> list[str]:
+        """Where model-service runs."""
+        return sorted(self.tasks()["model-service"].values())
+
     def environment(self, service: str) -> str:
         """The variables of a service's containers."""
         form = "{{.Spec.TaskTemplate.ContainerSpec.Env}}"
@@ -146,33 +154,42 @@ def shared_playbook(playbook: str, place: Path, addresses: dict[str, str]) -> No
 
 def remove_hosts(place: Path) -> None:
     """Also those of a run that was killed."""
-    shared_playbook("destroy.yml", place, dict.fromkeys((GATEWAY, DATA, STORAGE, *MODEL_HOSTS), "unknown"))
+    shared_playbook("destroy.yml", place, dict.fromkeys((GATEWAY, DATA, STORAGE, *MODEL_HOSTS, ADDED_HOST), "unknown"))
 
 
 @pytest.fixture(scope="session")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A gateway, two hosts for data, and one for models, with nothing on them."""
+    """A gateway, two hosts for data, and two for models, with nothing on them."""
     place = tmp_path_factory.mktemp("fleet")
     with simulated_aws() as aws:
         terraform = example("fleet", aws, place, inventory_access="direct")
         range_of_vpc = f'module "platform" {{\n  vpc_cidr = "{VPC}"\n}}\n'
         (terraform.directory / "vpc_override.tf").write_text(range_of_vpc)
         inventory = place / "inventory"
-        (inventory / "group_vars").mkdir(parents=True)
+        (inventory / "group_vars" / "all").mkdir(parents=True)
         plugin = {"plugin": "llm.orchestrator.terraform", "project_path": str(terraform.directory)}
         (inventory / "terraform.yml").write_text(yaml.safe_dump(plugin))
-        (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump(SSH | SETTINGS))
+        (inventory / "group_vars" / "all" / "settings.yml").write_text(yaml.safe_dump(SSH | SETTINGS))
         remove_hosts(place)
         try:
             fleet = Fleet(place, terraform)
-            fleet.provision(model_hosts=1)
+            fleet.provision(model_hosts=2)
             yield fleet
         finally:
             remove_hosts(place)
 
 
 @pytest.fixture(scope="session")
-def fleet(hosts: Fleet) -> Fleet:
+def registry(hosts: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """On this machine's address in the network of the hosts, which get their images through it."""
+    address = str(next(ip_network(NETWORK["subnet"]).hosts()))
+    with image_registry(address, tmp_path_factory.mktemp("registry")) as variables:
+        (hosts.place / "inventory" / "group_vars" / "all" / "registry.yml").write_text(yaml.safe_dump(variables))
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def fleet(hosts: Fleet, registry: dict[str, str]) -> Fleet:
     """The platform on them."""
     hosts.deploy()
     return hosts

@@ -205,13 +205,14 @@ def prometheus_url(platform: Platform, tmp_path_factory: pytest.TempPathFactory)
         f"--web.listen-address={url.removeprefix('http://')}",
     ]
     with process(command, directory / "log"):
-        ask = {"query": "llm:gateway_errors:ratio2m offset 10s"}
+        # Rates are over 30 s. Until that much is seen, a job scraped a second later has a lower one.
+        ask = {"query": "llm:gateway_errors:ratio2m offset 32s"}
 
         def has_recorded() -> object:
             # Until Prometheus is ready its answer is 503 in plain text.
             return httpx.get(f"{url}/api/v1/query", params=ask).raise_for_status().json()["data"]["result"]
 
-        wait_until(f"Prometheus has recorded for 10 s (its log: {directory}/log)", has_recorded)
+        wait_until(f"Prometheus has recorded for 32 s (its log: {directory}/log)", has_recorded, seconds=90)
         yield url
 
 

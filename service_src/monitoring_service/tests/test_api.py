@@ -67,9 +67,9 @@ def test_overview_has_every_number(service: str) -> None:
 def test_overview_numbers_are_those_of_the_platform(service: str) -> None:
     found = get(f"{service}/v1/overview")
     model, gateway, host = found["model"], found["gateway"], found["host"]
-    age = model["tokens_per_second"] / 100  # of the rate's 30 s, what has been seen by now
-    assert 0.2 < age < 1.2
-    assert model["prompt_tokens_per_second"] == pytest.approx(40 * age, rel=0.05)
+    pace = model["tokens_per_second"] / 100  # below 1 where a busy machine moves the platform more slowly
+    assert 0.2 < pace < 1.1
+    assert model["prompt_tokens_per_second"] == pytest.approx(40 * pace, rel=0.05)
     assert model["stream_tokens_per_second"] == pytest.approx(100, rel=0.05)
     assert 0.1 < model["ttft_p50_seconds"] <= 0.25
     assert (model["slots"], model["requests_waiting"], model["kv_cache_usage_ratio"]) == (8, 3, 0.25)
@@ -77,7 +77,7 @@ def test_overview_numbers_are_those_of_the_platform(service: str) -> None:
     assert host["memory_ratio"] == pytest.approx(0.25)
     assert host["disk_ratio"] == pytest.approx(0.6)  # the fullest of two
     assert host["cpu_cores"] == 2
-    assert gateway["requests_per_second"] == pytest.approx(16 * age, rel=0.1)  # 20 less the page's 4
+    assert gateway["requests_per_second"] == pytest.approx(16 * pace, rel=0.1)  # 20 less the page's 4
     assert gateway["error_ratio"] == pytest.approx(0.25, abs=0.03)
 
 

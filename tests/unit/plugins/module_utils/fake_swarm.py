@@ -130,12 +130,18 @@ class FakeSwarm:
         self.calls.append("remove_volume")
         self.local_volumes.pop(name, None)
 
+    def _count(self, host: Node) -> int:
+        return sum(task.node_id == host.id for task in self.all_tasks)
+
     def _run(self, spec: Mapping[str, Any], count: int | None = None) -> None:
         """Has so many tasks of the specification, by default all; the others are gone."""
         template, image = spec["TaskTemplate"], spec["TaskTemplate"]["ContainerSpec"]["Image"]
         wanted = spec["Mode"]["Replicated"]["Replicas"] if "Replicated" in spec["Mode"] else len(self.hosts)
         if count is None:
-            self.all_tasks = [task for task in self.all_tasks if task.template == template][:wanted]
+            self.all_tasks = [task for task in self.all_tasks if task.template == template]
+            while len(self.all_tasks) > wanted:
+                fullest = max(self.hosts, key=self._count)
+                self.all_tasks.remove(next(task for task in self.all_tasks[::-1] if task.node_id == fullest.id))
         state = {CRASHING: "failed", NEVER_READY: "starting"}.get(image, "running")
         error = "task: non-zero exit (1)" if state == "failed" else ""
         for slot in range(len(self.all_tasks) + 1 if count is None else 1, (count or wanted) + 1):
@@ -144,7 +150,7 @@ class FakeSwarm:
                 Task(
                     id=f"t-{self._made}",
                     slot=slot,
-                    node_id=self.hosts[slot % len(self.hosts)].id,
+                    node_id=min((host for host in reversed(self.hosts) if host.is_usable), key=self._count).id,
                     template=template,
                     state=state,
                     desired_state="shutdown" if state == "failed" else "running",

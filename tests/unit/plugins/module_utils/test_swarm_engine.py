@@ -128,7 +128,7 @@ def test_a_bad_release_is_rolled_back_by_the_swarm_and_told(swarm: FakeSwarm, pr
 def test_a_bad_release_may_be_left_paused_and_gone_on_with(swarm: FakeSwarm, present: Any) -> None:
     pause = {"update": {**vars(DEFAULT_UPDATE), "on_failure": "pause"}}
     present("demo:1")
-    told = "exited with code 1 on two; the update is paused, run again to go on"
+    told = "exited with code 1 on one; the update is paused, run again to go on"
     with pytest.raises(EngineError, match=told) as caught:
         present("crashing:1", **pause)
     assert caught.value.rolled_back is False
@@ -227,6 +227,39 @@ def test_a_restart_replaces_every_task(swarm: FakeSwarm, engine: SwarmEngine, pr
     assert not before & {task.id for task in swarm.all_tasks}
     assert images(outcome) == ("demo:2", "demo:1")
     assert not present("demo:2").changed
+
+
+def test_what_gathers_on_one_host_while_others_are_away_is_spread_again(
+    swarm: FakeSwarm, engine: SwarmEngine, present: Any
+) -> None:
+    one, two = swarm.hosts
+    swarm.hosts = [one, replace(two, is_ready=False)]
+    present(replicas=2)
+    assert [task.node_id for task in swarm.all_tasks] == ["n-1", "n-1"]
+    assert not present(replicas=2).changed  # there is no other host
+
+    swarm.hosts = [one, two]
+    calls = list(swarm.calls)
+    assert present(replicas=2, check_mode=True).changed
+    assert swarm.calls == calls
+    assert present(replicas=2).changed
+    assert sorted(task.node_id for task in swarm.all_tasks) == ["n-1", "n-2"]
+    assert swarm.by_name["demo"].replicas == 2
+    assert not present(replicas=2).changed
+
+
+def test_a_restart_spreads_too(swarm: FakeSwarm, engine: SwarmEngine, present: Any) -> None:
+    present(replicas=3)
+    swarm.all_tasks = [replace(task, node_id="n-1") for task in swarm.all_tasks]
+    engine.restarted("demo", False)
+    assert sorted(task.node_id for task in swarm.all_tasks) in (["n-1", "n-1", "n-2"], ["n-1", "n-2", "n-2"])
+
+
+def test_what_can_t_run_twice_stays_where_it_is(swarm: FakeSwarm, present: Any) -> None:
+    update = {**vars(DEFAULT_UPDATE), "order": "stop_first"}
+    present(replicas=2, update=update)
+    swarm.all_tasks = [replace(task, node_id="n-1") for task in swarm.all_tasks]
+    assert not present(replicas=2, update=update).changed
 
 
 def test_what_was_changed_by_hand_is_seen_and_made_true(swarm: FakeSwarm, present: Any) -> None:
