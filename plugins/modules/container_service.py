@@ -230,6 +230,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._container_module
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     DescriptionError,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_parsing import (
     parse_description,
     parse_name,
 )

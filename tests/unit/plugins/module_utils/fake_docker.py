@@ -16,6 +16,8 @@ from typing import Any
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     DEFAULT_UPDATE,
     Description,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_parsing import (
     parse_description,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._description_record import (

@@ -17,6 +17,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._description impo
     Gateway,
     Network,
     Update,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_parsing import (
     parse_description,
     parse_name,
     parse_size,

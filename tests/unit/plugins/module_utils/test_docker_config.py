@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.llm.orchestrator.plugins.module_utils._description import (
     DEFAULT_UPDATE,
+)
+from ansible_collections.llm.orchestrator.plugins.module_utils._description_parsing import (
     parse_description,
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._docker_config import container_body
