@@ -200,7 +200,6 @@ def test_a_host_that_was_cut_off_is_taken_in_again(fleet: Fleet, client: openai.
     assert ask(client, "Is it far to the moon?")
     assert fleet.deploy().changed == 1
     assert fleet.model_hosts() == [*MODEL_HOSTS, ADDED_HOST]
-    fleet.deploy_what_is_there()
 
 
 def test_a_model_host_less_is_drained_and_removed_and_nothing_else_is_touched(fleet: Fleet, load: Load) -> None:
