@@ -46,8 +46,8 @@ from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_spec impor
 )
 from ansible_collections.llm.orchestrator.plugins.module_utils._swarm_state import EACH_HOST, SwarmService, observed
 
-# What differs without another release: the tasks that run stay.
 _SPREAD = "spread"
+# What differs without another release: the tasks that run stay.
 _SCALE = {"state", "replicas", "interrupted_replacement", _SPREAD}
 
 

@@ -85,8 +85,14 @@ class SwarmRollout:
             service = self._present(name)
             if not self.is_uneven(service):
                 return
-            self.change(service, with_replicas(service.spec, int(service.replicas) + 1))
-            self.change(self._present(name), service.spec)
+            try:
+                self.change(service, with_replicas(service.spec, int(service.replicas) + 1))
+                self.change(self._present(name), service.spec)
+            except EngineError as error:
+                # What it says of a return is true of this step alone, not of what the run has changed before.
+                cause = error.__cause__ or error
+                message = f"it runs as described, but its containers can't be spread over its hosts: {cause}"
+                raise EngineError(message, error.log, rolled_back=False) from error
 
     def await_ready(self, service: SwarmService) -> None:
         """Returns once a service that is as it should be runs, and nothing else of it: it has all its time for that."""

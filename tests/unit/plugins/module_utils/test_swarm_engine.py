@@ -248,6 +248,31 @@ def test_what_gathers_on_one_host_while_others_are_away_is_spread_again(
     assert not present(replicas=2).changed
 
 
+def test_what_can_t_be_spread_is_told_and_the_release_stays(
+    swarm: FakeSwarm, present: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present(replicas=2)
+    swarm.all_tasks = [replace(task, node_id="n-1") for task in swarm.all_tasks]
+    update = swarm.update
+
+    def never_ready_elsewhere(service: Any, spec: Any) -> None:
+        update(service, spec)
+        swarm.all_tasks = [
+            replace(task, state="failed", error="task: non-zero exit (1)") if task.node_id == "n-2" else task
+            for task in swarm.all_tasks
+        ]
+
+    monkeypatch.setattr(swarm, "update", never_ready_elsewhere)
+    told = (
+        "runs as described, but its containers can't be spread over its hosts: its container exited with code 1 on two"
+    )
+    with pytest.raises(EngineError, match=told) as caught:
+        present(replicas=2)
+    assert caught.value.rolled_back is False
+    assert "rolled back" not in str(caught.value)
+    assert swarm.by_name["demo"].replicas == 2
+
+
 def test_a_restart_spreads_too(swarm: FakeSwarm, engine: SwarmEngine, present: Any) -> None:
     present(replicas=3)
     swarm.all_tasks = [replace(task, node_id="n-1") for task in swarm.all_tasks]
