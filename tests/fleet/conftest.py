@@ -98,9 +98,9 @@ class Fleet:
     def deploy(self) -> PlaybookRun:
         return self.play("llm.orchestrator.site")
 
-    def deploy_what_is_there(self, *arguments: str) -> None:
+    def deploy_what_is_there(self) -> None:
         """A run that has nothing to change."""
-        run = self.play("llm.orchestrator.site", *arguments)
+        run = self.deploy()
         assert run.changed == 0, run.changed_tasks()
 
     def on(self, host: str, *command: str) -> str:

@@ -10,7 +10,6 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import bcrypt
 import httpx
 from gateway_certificates import write_pair
+from platform_runs import wait_until
 
 USER, PASSWORD = "deployer", "correct-horse-battery"
 
@@ -44,7 +44,7 @@ def image_registry(host: str, place: Path) -> Iterator[dict[str, str]]:
     )
     with subprocess.Popen(["docker-registry", "serve", str(config)], stderr=subprocess.DEVNULL) as process:
         try:
-            wait_for_it(address)
+            wait_until(lambda: asks_for_a_password(address), "the registry serves", 20)
             yield {
                 "llm_image_registry": f"{address}/llm-orchestrator",
                 "llm_image_registry_ca": str(certificate),
@@ -56,20 +56,16 @@ def image_registry(host: str, place: Path) -> Iterator[dict[str, str]]:
             forget(address)
 
 
-def wait_for_it(address: str) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            answer = httpx.get(f"https://{address}/v2/", verify=False, trust_env=False)
-            assert answer.status_code == 401
-            return
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the registry does not start"
-            time.sleep(0.2)
+def asks_for_a_password(address: str) -> bool:
+    try:
+        return httpx.get(f"https://{address}/v2/", verify=False, trust_env=False).status_code == 401
+    except httpx.TransportError:
+        return False
 
 
 def forget(address: str) -> None:
     """What this machine's engine knows of it, if anything was pushed."""
+    # It isn't there where the tests ended before anything was pushed.
     shutil.rmtree(f"/etc/docker/certs.d/{address}", ignore_errors=True)
     pushed = f"reference={address}/*/*"
     names = subprocess.run(
