@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from ansible_collections.llm.orchestrator.tests.unit.plugins.module_utils.gguf_f
 COLLECTIONS_ROOT = Path(_gguf.__file__).parents[5]
 MODULES = "ansible_collections.llm.orchestrator.plugins.modules"
 DATA_BYTES = 8 << 20
+FILL_ATTEMPTS = 20
 
 
 class ModuleRun:
@@ -100,10 +102,20 @@ class Disk:
         self.visible = self.store.visible()
 
     def fill(self, free: int = 0) -> None:
-        """Leave this much of it free, as another process might."""
-        status = os.statvfs(self.mount)
+        """Leave this much of it free, as another process might.
+
+        A module that writes at this very moment takes room that was just counted, hence more than one try. What it
+        writes is bounded.
+        """
         with open(self.filler, "ab") as filler:
-            os.posix_fallocate(filler.fileno(), filler.tell(), status.f_bavail * status.f_frsize - free)
+            for attempt in range(FILL_ATTEMPTS):
+                status = os.statvfs(self.mount)
+                try:
+                    os.posix_fallocate(filler.fileno(), filler.tell(), status.f_bavail * status.f_frsize - free)
+                    return
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or attempt == FILL_ATTEMPTS - 1:
+                        raise
 
     def leave_files(self, count: int) -> None:
         """As many files and directories can be made yet."""
