@@ -25,11 +25,18 @@ clean: .venv/run.done      ## Remove everything: containers, networks, data, ima
 build: .venv/run.done      ## Build the collection's tarball
 	.venv/bin/ansible-galaxy collection build --force --output-path .cache
 
-test: .venv/test.done      ## All parts below but those that are said not to be in it
-	scripts/test.sh
+# Two at a time, in this order, and each says all at its end. Those of the whole platform close the run.
+TEST_PARTS = images lint terraform unit sanity services integration model-service molecule swarm
 
-test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; also two side by side, such as test-lint+unit; test-swarm, test-fleet (several hosts) and test-rollout are not in `make test`
+test: .venv/test.done      ## All parts below but those that are said not to be in it
+	$(MAKE) --jobs 2 --output-sync=target --no-print-directory $(TEST_PARTS:%=test-%)
+	scripts/test.sh e2e
+
+test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-model-service, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; test-fleet (several hosts) and test-rollout are not in `make test`
 	scripts/test.sh $*
+
+# What runs the images.
+test-model-service test-integration test-molecule test-swarm test-fleet soak: test-images
 
 bench-engine: .venv/run.done ## Measure model-service beside llama.cpp's and llama-cpp-python's servers; ARGS=--help says what can be chosen
 	.venv/bin/python benchmarks/engine/run.py $(ARGS)

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Runs the named parts of the tests, or all of them. Each part sets up what it needs; end-to-end comes
-# last, so that a whole run closes with pytest's line.
+# Runs one part of the tests, or several one after the other, as the Makefile has them; a part installs what it needs.
 set -euo pipefail
 export PATH="$PWD/.venv/bin:$PATH" PYTHONPATH="$PWD/.venv/collections" DOCKER_BUILDKIT=0
 export ANSIBLE_COLLECTIONS_PATH="$PWD/.venv/collections"
@@ -28,16 +27,12 @@ debian() {
       $sudo chmod +x $policy
     fi
     $sudo apt-get update -q
-    $sudo apt-get install -y -q --no-install-recommends "${missing[@]}"
+    $sudo apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "${missing[@]}"
   ) 9>.cache/debian.lock
 }
 
-# A Docker Engine and all images, once in a run.
-images() {
-  [ -z "${images_are_there:-}" ] || return 0
-  flock .cache/images.lock ansible-playbook llm.orchestrator.build
-  images_are_there=1
-}
+# A Docker Engine and all images; what needs them says so in the Makefile.
+part_images() { flock .cache/images.lock ansible-playbook llm.orchestrator.build; }
 
 # checkov, in an environment of its own: it needs older packages than everything else.
 checkov() {
@@ -78,43 +73,34 @@ part_services() {
     say "tests of $service"
     PYTHONPATH="service_src/service_kit:service_src/$service" pytest "service_src/$service/tests"
   done
-  say "tests of model_service, in its image"
-  images
-  service_src/model_service/tests/run-in-image.sh
 }
+
+part_model-service() { service_src/model_service/tests/run-in-image.sh; }
 
 part_integration() {
   debian pebble docker-registry
-  images
   # One file's tests share what they deploy, so they stay together.
   pytest --numprocesses 2 --dist loadfile --ignore "$SWARM_TESTS" tests/integration
 }
 
 part_molecule() {
   debian openssh-client
-  images
   molecule test --scenario-name container_service
   molecule test --scenario-name default
   molecule test --scenario-name traefik
   molecule test --scenario-name models
-}
-
-# Side by side, as they mostly wait for what a Swarm does in its own time.
-part_swarm() {
-  debian docker-registry openssh-client
-  images
-  side_by_side swarm_module swarm_role
+  molecule test --scenario-name swarm
 }
 
 # All of these tests share one Swarm.
-part_swarm_module() { pytest "$SWARM_TESTS"; }
-
-part_swarm_role() { molecule test --scenario-name swarm; }
+part_swarm() {
+  debian docker-registry
+  pytest "$SWARM_TESTS"
+}
 
 # The platform over several hosts, by the playbooks.
 part_fleet() {
   debian docker-registry openssh-client
-  images
   pytest tests/fleet
 }
 
@@ -122,24 +108,6 @@ part_fleet() {
 part_terraform() {
   checkov
   pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder tests/terraform
-}
-
-# Runs part $2 beside part $1, and shows what it said afterwards.
-side_by_side() {
-  local log=.cache/test-$2.log status=0
-  # A process group of its own, which ends with this run.
-  set -m
-  "part_$2" >"$log" 2>&1 &
-  local second=$!
-  set +m
-  # shellcheck disable=SC2064
-  trap "kill -- -$second 2>/dev/null || :" EXIT
-  "part_$1"
-  say "$2, which ran beside $1"
-  wait "$second" || status=$?
-  trap - EXIT
-  cat "$log"
-  return "$status"
 }
 
 # Runs pytest on the platform, and leaves that as it was: up if it was up, else down, without a word after pytest's
@@ -163,23 +131,16 @@ part_rollout() { ROLLOUTS=20 KILLS=20 on_platform -s tests/e2e/test_rollout.py; 
 part_soak() {
   local status=0
   python benchmarks/engine/soak.py || status=$?
-  images
   MODEL_TEST_DISCONNECTS=10000 MODEL_TEST_ANSWERS=1000 \
     service_src/model_service/tests/run-in-image.sh -k "disconnects or structured" || status=$?
   return "$status"
 }
 
 mkdir -p .cache
-parts=("$@")
-# What runs beside another (a+b) mostly waits for containers, or uses one core only.
-[ ${#parts[@]} -gt 0 ] || parts=(lint+terraform unit services+sanity integration+molecule e2e)
-for part in "${parts[@]}"; do
+for part in "$@"; do
   say "$part"
   started=$SECONDS
-  case $part in
-    *+*) side_by_side "${part%+*}" "${part#*+}" ;;
-    *) "part_$part" ;;
-  esac
-  # Nothing after pytest's closing line, which ends the run.
-  [ "$part" = "${parts[-1]}" ] || say "$part took $((SECONDS - started)) s"
+  "part_$part"
+  # Nothing after pytest's closing line, which ends a whole run.
+  [ "$part" = e2e ] || say "$part took $((SECONDS - started)) s"
 done

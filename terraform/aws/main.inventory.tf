@@ -74,6 +74,7 @@ locals {
         llm_ecs_service          = one(module.ecs_model_service[*].service_name)
         llm_ecs_target_group_arn = one(module.ecs_model_service[*].target_group_arn)
         llm_ecs_url              = one(module.ecs_model_service[*].url)
+        llm_ecs_host_name        = one(module.ecs_model_service[*].host_name)
       } : option => value if var.model_service_on_ecs != null
     },
   )

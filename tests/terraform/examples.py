@@ -51,6 +51,7 @@ def assert_nothing_is_left(address: str) -> None:
     assert client("s3", address).list_buckets()["Buckets"] == []
     assert client("ecr", address).describe_repositories()["repositories"] == []
     assert client("iam", address).list_roles()["Roles"] == []
+    assert client("servicediscovery", address).list_namespaces()["Namespaces"] == []
 
 
 def default_security_group_rules(address: str) -> list[dict[str, Any]]:

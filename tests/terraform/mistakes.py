@@ -253,6 +253,11 @@ MISTAKES = (
         "ecs_model_service/roles_may_do_what_they_have_to",
     ),
     Mistake(
+        "monitoring sees one task at random",
+        *(ECS, "main.discovery.tf", '"MULTIVALUE"', '"WEIGHTED"'),
+        "ecs_model_service/monitoring_finds_each_task_by_a_name",
+    ),
+    Mistake(
         "tasks follow requests that are computed, not those that wait",
         *(ECS, "main.autoscaling.tf", "llm_requests_waiting", "llm_requests_running"),
         "ecs_model_service/the_number_of_tasks_follows_cpu_and_queue",

@@ -42,6 +42,12 @@ def test_an_elastic_platform_comes_and_goes(aws: str, tmp_path: Path) -> None:
     providers = {each["capacityProvider"]: each.get("base", 0) for each in running["capacityProviderStrategy"]}
     assert providers == {"FARGATE": 1, "FARGATE_SPOT": 0}
     assert running["deploymentConfiguration"]["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+    assert inventory["vars"]["llm_ecs_host_name"] == "model-service.llm.internal"
+    discovery = client("servicediscovery", aws)
+    (namespace,) = discovery.list_namespaces()["Namespaces"]
+    assert (namespace["Name"], namespace["Type"]) == ("llm.internal", "DNS_PRIVATE")
+    (registered,) = discovery.list_services()["Services"]
+    assert [each["registryArn"] for each in running["serviceRegistries"]] == [registered["Arn"]]
     task = ecs.describe_task_definition(taskDefinition=running["taskDefinition"])["taskDefinition"]
     cache = inventory["hosts"]["data-1"]["vars"]["llm_private_address"]
     environment = {each["name"]: each["value"] for each in task["containerDefinitions"][1]["environment"]}

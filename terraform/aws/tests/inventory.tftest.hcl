@@ -240,6 +240,7 @@ run "on_ecs_the_inventory_says_where_model_service_is" {
       llm_ecs_service          = "model-service"
       llm_ecs_target_group_arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/llm-model/1"
       llm_ecs_url              = "http://internal-llm-model.example.org"
+      llm_ecs_host_name        = "model-service.llm.internal"
       llm_engine               = "swarm"
       llm_image_registry       = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/llm"
       llm_model_bucket         = "example-models"

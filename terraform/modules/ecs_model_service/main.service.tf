@@ -39,6 +39,10 @@ resource "aws_ecs_service" "this" {
     container_port   = local.port
   }
 
+  service_registries {
+    registry_arn = aws_service_discovery_service.this.arn
+  }
+
   tags = var.tags
 
   lifecycle {

@@ -28,6 +28,11 @@ output "url" {
   value       = "${var.certificate_arn == null ? "http" : "https"}://${aws_lb.this.dns_name}"
 }
 
+output "host_name" {
+  description = "The name in the VPC's DNS that stands for each task, up to eight of them at a time."
+  value       = "${aws_service_discovery_service.this.name}.${aws_service_discovery_private_dns_namespace.this.name}"
+}
+
 output "log_group_name" {
   description = "Where the tasks' logs are."
   value       = aws_cloudwatch_log_group.this.name

@@ -61,6 +61,8 @@ class Fargate:
     cluster: str
     definition: str
     network: str
+    # Under which Cloud Map would have the tasks' addresses.
+    host_name: str
     # Where the container that fetches the model has put it.
     models: Path
     secrets: dict[str, str]
@@ -91,6 +93,7 @@ class Fargate:
             service["image"],
             name=name,
             network=self.network,
+            networking_config={self.network: self.engine.api.create_endpoint_config(aliases=[self.host_name])},
             user=service["user"],
             read_only=service["readonlyRootFilesystem"],
             cap_drop=service["linuxParameters"]["capabilities"]["drop"],

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""model-service on ECS: Terraform defines its tasks in a simulated AWS; Traefik finds them, as its instance's role.
+"""model-service on ECS: Terraform defines its tasks in a simulated AWS; Traefik finds them, as its instance's role,
+and monitoring by their name.
 
 The tasks are real containers of model-service with a real model, run as their definition says.
 """
@@ -19,6 +20,7 @@ import httpx
 import pytest
 import yaml
 from aws_simulation import REGION, client, point_at, simulated_aws
+from docker.types import Mount
 from fargate import Fargate
 from gateway_deployment import Gateway, undeployed
 from terraform_cli import PROJECT, Terraform, copy_configuration
@@ -66,6 +68,10 @@ output "cluster" {
 output "task_definition" {
   value = module.service.task_definition_arn
 }
+
+output "host_name" {
+  value = module.service.host_name
+}
 """
 
 
@@ -110,7 +116,8 @@ def fargate(gateway: Gateway, models: Path, tmp_path_factory: pytest.TempPathFac
         terraform = Terraform(root, {"settings": settings}, point_at(aws, root))
         terraform.init()
         # The service itself would wait for its load balancer; tasks are this test's to start.
-        terraform.apply("module.service.aws_ecs_cluster.this", "module.service.aws_ecs_task_definition.this")
+        made = ("aws_ecs_cluster", "aws_ecs_task_definition", "aws_service_discovery_service")
+        terraform.apply(*(f"module.service.{resource}.this" for resource in made))
         outputs = terraform.outputs()
         gateway.variables = {
             # As the inventory of terraform/aws has it.
@@ -130,6 +137,7 @@ def fargate(gateway: Gateway, models: Path, tmp_path_factory: pytest.TempPathFac
             cluster=outputs["cluster"],
             definition=outputs["task_definition"],
             network=f"{gateway.name}-llm",
+            host_name=outputs["host_name"],
             models=models,
             secrets={KEYS_PARAMETER: KEY},
             prefix=gateway.name,
@@ -183,7 +191,7 @@ def test_tasks_are_found_and_asked_once_they_are_healthy_and_left_before_they_en
 
         def ask() -> None:
             while not ended.wait(0.02):
-                statuses.append(_status(client))
+                statuses.append(_status(client, "/v1/models"))
 
         load = threading.Thread(target=ask)
         load.start()
@@ -195,10 +203,73 @@ def test_tasks_are_found_and_asked_once_they_are_healthy_and_left_before_they_en
             load.join()
         assert len(statuses) > 50
         assert set(statuses) == {200}
+        second.stop()
 
 
-def _status(client: httpx.Client) -> int:
+@pytest.fixture
+def monitoring(gateway: Gateway, fargate: Fargate) -> tuple[httpx.Client, httpx.Client]:
+    """Prometheus and monitoring-service with what their role makes of the inventory, under names of their own."""
+    role = PROJECT / "roles/monitoring_service"
+    tasks = [
+        {"ansible.builtin.import_role": {"name": "llm.orchestrator.monitoring_service", "tasks_from": "preflight"}},
+        {"ansible.builtin.copy": {"content": "{{ __monitoring_service_env | to_json }}", "dest": "env.json"}},
+        {"ansible.builtin.template": {"src": str(role / "templates/prometheus.yml.j2"), "dest": "prometheus.yml"}},
+    ]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (gateway.place / "monitoring.yml").write_text(yaml.safe_dump([play]))
+    given = json.dumps({"llm_ecs_host_name": fargate.host_name})
+    done = gateway.ansible("ansible-playbook", str(gateway.place / "monitoring.yml"), "-e", given)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(service: str, port: int, **options: Any) -> httpx.Client:
+        name = f"{gateway.name}-{service}"
+        endpoint = gateway.engine.api.create_endpoint_config(aliases=[service])
+        gateway.engine.containers.run(
+            f"llm-orchestrator/{service}:0.1.0",
+            name=name,
+            network=fargate.network,
+            networking_config={fargate.network: endpoint},
+            detach=True,
+            **options,
+        )
+        client = httpx.Client(base_url=f"http://{gateway.address(name, 'llm')}:{port}", trust_env=False)
+        gateway.wait_until(lambda: _status(client, "/metrics") == 200, f"{service} runs")
+        return client
+
+    configuration = Mount("/etc/prometheus/prometheus.yml", str(gateway.place / "prometheus.yml"), type="bind")
+    return (
+        run("prometheus", 9090, command=["--config.file=/etc/prometheus/prometheus.yml"], mounts=[configuration]),
+        run("monitoring-service", 5003, environment=json.loads((gateway.place / "env.json").read_text())),
+    )
+
+
+def test_monitoring_finds_each_task_by_their_name(
+    gateway: Gateway, fargate: Fargate, monitoring: tuple[httpx.Client, httpx.Client]
+) -> None:
+    tasks = [fargate.start(), fargate.start()]
+    for task in tasks:
+        task.await_health()
+    prometheus, page = monitoring
+
+    def scraped() -> set[str]:
+        answer = prometheus.get("/api/v1/query", params={"query": 'up{job="model-service"} == 1'}).json()
+        return {sample["metric"]["instance"] for sample in answer["data"]["result"]}
+
+    def shown() -> dict[str, Any]:
+        (state,) = (each for each in page.get("/services").json()["services"] if each["name"] == "model-service")
+        return dict(state)
+
+    gateway.wait_until(lambda: scraped() == {f"{task.address}:5000" for task in tasks}, "both are scraped")
+    gateway.wait_until(lambda: shown()["state"] == "up", "model-service is up")
+    assert shown()["instances"] == {"ready": 2, "total": 2}
+    tasks[0].stop()
+    gateway.wait_until(lambda: scraped() == {f"{tasks[1].address}:5000"}, "one is scraped")
+    gateway.wait_until(lambda: shown()["instances"] == {"ready": 1, "total": 1}, "one is shown")
+    tasks[1].stop()
+
+
+def _status(client: httpx.Client, path: str) -> int:
     try:
-        return client.get("/v1/models").status_code
+        return client.get(path).status_code
     except httpx.TransportError:
         return 0

@@ -37,6 +37,14 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:listener/app/llm-model/1/2" }
   }
 
+  mock_resource "aws_service_discovery_private_dns_namespace" {
+    defaults = { id = "ns-1" }
+  }
+
+  mock_resource "aws_service_discovery_service" {
+    defaults = { arn = "arn:aws:servicediscovery:eu-central-1:111122223333:service/srv-1" }
+  }
+
   override_resource {
     target = aws_iam_role.execution
     values = { id = "llm-model-execution", arn = "arn:aws:iam::111122223333:role/llm-model-execution" }
@@ -427,5 +435,34 @@ run "logs_are_kept" {
   assert {
     condition     = one(aws_ecs_cluster.this.setting).value == "enabled"
     error_message = "The cluster's own metrics are on."
+  }
+}
+
+run "monitoring_finds_each_task_by_a_name" {
+  command = plan
+
+  assert {
+    condition     = tolist(aws_ecs_service.this.service_registries)[0].registry_arn == "arn:aws:servicediscovery:eu-central-1:111122223333:service/srv-1"
+    error_message = "ECS registers the tasks."
+  }
+
+  assert {
+    condition     = aws_service_discovery_private_dns_namespace.this.vpc == "vpc-1" && output.host_name == "model-service.llm.internal"
+    error_message = "The name is known in the VPC, and nowhere else."
+  }
+
+  assert {
+    condition     = aws_service_discovery_service.this.dns_config[0].routing_policy == "MULTIVALUE" && aws_service_discovery_service.this.dns_config[0].dns_records[0].type == "A"
+    error_message = "The name stands for all tasks, not for one at random."
+  }
+
+  assert {
+    condition     = aws_service_discovery_service.this.dns_config[0].dns_records[0].ttl <= 10
+    error_message = "A task that has gone is forgotten within 10 seconds."
+  }
+
+  assert {
+    condition     = aws_service_discovery_service.this.health_check_custom_config[0].failure_threshold == 1
+    error_message = "ECS tells which tasks are well."
   }
 }

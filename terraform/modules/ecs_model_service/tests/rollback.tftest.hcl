@@ -4,6 +4,10 @@ mock_provider "aws" {
     defaults = { partition = "aws" }
   }
 
+  mock_resource "aws_service_discovery_service" {
+    defaults = { arn = "arn:aws:servicediscovery:eu-central-1:111122223333:service/srv-1" }
+  }
+
   mock_resource "aws_ecs_task_definition" {
     defaults = { arn = "arn:aws:ecs:eu-central-1:111122223333:task-definition/llm-model-service:7" }
   }
