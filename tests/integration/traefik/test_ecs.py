@@ -212,12 +212,16 @@ def monitoring(gateway: Gateway, fargate: Fargate) -> tuple[httpx.Client, httpx.
     role = PROJECT / "roles/monitoring_service"
     tasks = [
         {"ansible.builtin.import_role": {"name": "llm.orchestrator.monitoring_service", "tasks_from": "preflight"}},
-        {"ansible.builtin.copy": {"content": "{{ __monitoring_service_env | to_json }}", "dest": "env.json"}},
+        {"ansible.builtin.copy": {"content": "{{ made | to_json }}", "dest": "made.json"}},
         {"ansible.builtin.template": {"src": str(role / "templates/prometheus.yml.j2"), "dest": "prometheus.yml"}},
     ]
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
     (gateway.place / "monitoring.yml").write_text(yaml.safe_dump([play]))
-    given = json.dumps({"llm_ecs_host_name": fargate.host_name})
+    wanted = {
+        "env": "{{ __monitoring_service_env }}",
+        "command": "{{ __monitoring_service_prometheus_command }}",
+    }
+    given = json.dumps({"llm_ecs_host_name": fargate.host_name, "made": wanted})
     done = gateway.ansible("ansible-playbook", str(gateway.place / "monitoring.yml"), "-e", given)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -236,10 +240,11 @@ def monitoring(gateway: Gateway, fargate: Fargate) -> tuple[httpx.Client, httpx.
         gateway.wait_until(lambda: _status(client, "/metrics") == 200, f"{service} runs")
         return client
 
+    made = json.loads((gateway.place / "made.json").read_text())
     configuration = Mount("/etc/prometheus/prometheus.yml", str(gateway.place / "prometheus.yml"), type="bind")
     return (
-        run("prometheus", 9090, command=["--config.file=/etc/prometheus/prometheus.yml"], mounts=[configuration]),
-        run("monitoring-service", 5003, environment=json.loads((gateway.place / "env.json").read_text())),
+        run("prometheus", 9090, command=made["command"], mounts=[configuration]),
+        run("monitoring-service", 5003, environment=made["env"]),
     )
 
 
@@ -256,7 +261,7 @@ def test_monitoring_finds_each_task_by_their_name(
         return {sample["metric"]["instance"] for sample in answer["data"]["result"]}
 
     def shown() -> dict[str, Any]:
-        (state,) = (each for each in page.get("/services").json()["services"] if each["name"] == "model-service")
+        (state,) = (each for each in page.get("/v1/services").json()["services"] if each["name"] == "model-service")
         return dict(state)
 
     gateway.wait_until(lambda: scraped() == {f"{task.address}:5000" for task in tasks}, "both are scraped")
