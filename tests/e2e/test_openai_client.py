@@ -73,6 +73,15 @@ def test_a_deterministic_answer_comes_from_the_cache_the_second_time(http: httpx
     assert first.content == second.content
 
 
+async def test_identical_requests_in_flight_together_are_computed_once(base_url: str, model: str) -> None:
+    body = {"model": model, "messages": ask(f"Tell a story. ({uuid.uuid4()})"), "max_tokens": 64, "temperature": 0}
+    async with httpx.AsyncClient(base_url=base_url, timeout=120, trust_env=False) as http:
+        answers = await asyncio.gather(*(http.post("/v1/chat/completions", json=body) for _ in range(4)))
+    assert sorted(answer.headers["X-Cache"] for answer in answers) == ["hit", "hit", "hit", "miss"]
+    # Each computation gives its answer an ID.
+    assert len({answer.json()["id"] for answer in answers}) == 1
+
+
 def test_an_answer_drawn_at_random_is_not_cached(http: httpx.Client, model: str) -> None:
     body = {"model": model, "messages": ask("Name a number."), "max_tokens": 4, "temperature": 1}
     answers = [http.post("/v1/chat/completions", json=body) for _ in range(2)]
