@@ -131,7 +131,7 @@ def poisson(turn: Round, running: Running) -> Iterator[Measure]:
 
 def overload(turn: Round, running: Running) -> Iterator[Measure]:
     """Ten times of what ours can do, evenly."""
-    scenario, seconds = "overload, 10x", 10.0
+    scenario, seconds = "overload, 10x", 30.0
     count = round(10 * turn.peak * seconds)
     at = [seconds * index / count for index in range(count)]
     bodies = [running.body(prompts.unique(f"{turn.number}/over/{index}"), OUTPUT_TOKENS) for index in range(count)]

@@ -200,19 +200,21 @@ class LlamaEngine:
     def _refuse_when_full(self, priority: Priority) -> None:
         """At once, rather than after a wait that is in vain."""
         slots, most_waiting = self._config.size.slots, self._config.queue_limit
-        waiting = self._in_flight - slots
-        if waiting < 0:
+        place = self._in_flight - slots + 1  # in the queue
+        if place <= 0:
             return
         assert self._scheduler is not None
-        expected = self._scheduler.slot_seconds * waiting / slots
+        holding, now = self._scheduler.holding_times, time.perf_counter()
+        elapsed = [now - each.started_at for each in self._scheduler.running]
+        elapsed += [0.0] * (slots - len(elapsed))  # of those that are about to begin
         patience = patience_seconds(priority, self._config.limits.queue_timeout_seconds)
-        if waiting >= most_waiting:
+        if place > most_waiting:
             message = f"All {slots} slots are busy and {most_waiting} requests wait; try again later"
-        elif expected > patience:
+        elif place > holding.frees_within(patience, elapsed):
             message = f"All {slots} slots are busy, with none for this request within {patience:g} s; try again later"
         else:
             return
-        retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(expected)))
+        retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(holding.mean * place / slots)))
         raise OverloadedError("queue_full", message, retry_after=retry_after)
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:

@@ -26,6 +26,7 @@ from model_service.engine import (
 )
 from model_service.llama.context import ABORTED, Context, ContextSize
 from model_service.llama.counters import Counters
+from model_service.llama.holding_times import HoldingTimes
 from model_service.llama.kv_cache import SplitCache
 from model_service.llama.model import Model
 from model_service.llama.pace import Chunk, Pace
@@ -35,7 +36,7 @@ from model_service.llama.prefix_tree import PrefixTree
 from model_service.llama.sampler import Candidates, Sampler, SamplingError, logprobs_of
 from model_service.llama.sequence import Sequence, Tokens
 from model_service.llama.slots import Slots
-from model_service.llama.waiting import WaitingQueue
+from model_service.llama.waiting import WaitingQueue, longest_wait_seconds
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Scheduler:
         self.prefilling: tuple[Sequence, ...] = ()  # of the step that runs; read by the event loop
         self.outbox: list[tuple[Sequence, Event | EngineError]] = []
         self.counters = Counters()
-        self.slot_seconds = 1.0  # a moving average of how long a request holds its slot
+        self.holding_times = HoldingTimes()
 
     @property
     def has_work(self) -> bool:
@@ -160,10 +161,10 @@ class Scheduler:
         self._context.close()
 
     def _expire(self) -> None:
-        timeout = self._limits.queue_timeout_seconds
         for sequence in self._waiting.expired(time.perf_counter()):
-            message = f"No slot became free within {timeout:g} s; try again later"
-            error = OverloadedError("queue_timeout", message, retry_after=max(1, round(self.slot_seconds)))
+            waited = longest_wait_seconds(sequence.request.priority, self._limits.queue_timeout_seconds)
+            message = f"No slot became free within {waited:g} s; try again later"
+            error = OverloadedError("queue_timeout", message, retry_after=max(1, round(self.holding_times.mean)))
             self.outbox.append((sequence, error))
 
     def _admit(self) -> None:
@@ -328,7 +329,7 @@ class Scheduler:
         sequence.tokens.append(token)
         if reason is not None:
             self.outbox.append((sequence, sequence.finished(reason, now)))
-            self.slot_seconds += 0.1 * (now - sequence.started_at - self.slot_seconds)
+            self.holding_times.add(now - sequence.started_at)
             sequence.has_ended = True
             self._close(sequence)
 

@@ -10,11 +10,18 @@ from model_service.llama.sequence import Sequence
 
 # How much longer a batch request may wait than an interactive one.
 BATCH_PATIENCE = 10
+# That it gets a slot in time was an estimate. Who was let in, and is one of the next, had better wait some more.
+_GRACE = 2
 
 
 def patience_seconds(priority: Priority, timeout_seconds: float) -> float:
-    """How long a request may wait for its first slot."""
+    """How long the wait for a first slot may be expected to take."""
     return timeout_seconds * (BATCH_PATIENCE if priority == "batch" else 1)
+
+
+def longest_wait_seconds(priority: Priority, timeout_seconds: float) -> float:
+    """How long it may take."""
+    return _GRACE * patience_seconds(priority, timeout_seconds)
 
 
 class WaitingQueue:
@@ -57,7 +64,7 @@ class WaitingQueue:
             each
             for each in self._sequences
             if not each.started_at
-            and each.submitted_at < now - patience_seconds(each.request.priority, self._timeout_seconds)
+            and each.submitted_at < now - longest_wait_seconds(each.request.priority, self._timeout_seconds)
         ]
         for each in late:
             self._sequences.remove(each)
