@@ -137,6 +137,7 @@ part_soak() {
 }
 
 mkdir -p .cache
+: "${1:?say which part, or type make test}"
 for part in "$@"; do
   say "$part"
   started=$SECONDS
