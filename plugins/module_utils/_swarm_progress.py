@@ -21,6 +21,8 @@ _POLL = 0.3
 _LOG_LINES = 20
 # How long a task may find no host: the one before it may still have to leave its port.
 _PLACING_SECONDS = 10.0
+# How long there may be one task too many while nothing changes: one that goes takes less.
+_SURPLUS_SECONDS = 3.0
 # What an engine and its manager need beyond the time that a container has to stop.
 _STOPPING_SECONDS = 20.0
 _EXITED = re.compile(r"task: non-zero exit \((\d+)\)")
@@ -41,7 +43,8 @@ class Goal:
     """What has to be true: so many tasks of this template, and none of another.
 
     Of an update, the Swarm is the judge: it says when it has failed. Anything else fails with the first of its tasks
-    that ends, those aside that were there before, unless there is patience with what is known to have worked.
+    that ends, those aside that were there before, unless there is patience with what is known to have worked. What
+    fails of another template is no reason then: that of a bad release does, while the one before comes back.
     Durations are in seconds, the timeout is for each next task to be ready.
     """
 
@@ -62,14 +65,16 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
     deadline = time.monotonic() + goal.timeout
     running_since: dict[str, float] = {}
     placing_since: dict[str, float] = {}
+    surplus_since: float | None = None
     while True:
         service = client.service(name)
         if service is None:
             raise EngineError("its service was removed while it was waited for")
         tasks, now = client.tasks(service), time.monotonic()
         fresh = [task for task in tasks if task.is_of(goal.template)]
+        witnesses = tasks if goal.judged else fresh
         if _is_halted(service, goal):
-            raise Halted(*_failure(client, service, tasks, goal, hosts), service.update_state)
+            raise Halted(*_failure(client, service, witnesses, goal, hosts), service.update_state)
         for since, seen in ((running_since, _running(fresh)), (placing_since, _without_host(fresh))):
             appeared = {task.id: since.get(task.id, now) for task in seen}
             if since is running_since and len(appeared) > len(since):
@@ -82,10 +87,16 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
         surplus = not service.runs_on_each_host and sum(task.is_wanted for task in fresh) > goal.count
         if steady >= goal.count and not surplus and not others and not service.is_changing:
             return service
+        surplus_since = (surplus_since or now) if surplus and not service.is_changing else None
+        if surplus_since is not None and now - surplus_since > _SURPLUS_SECONDS:
+            # Where a task fails at the moment it is replaced, the Swarm starts another in its place twice, and leaves
+            # both. Told again what it knows, it ends one of them.
+            client.update(service, service.spec)
+            surplus_since = None
         unplaced = any(now - since > _PLACING_SECONDS for since in placing_since.values())
         crashed = not (goal.judged or goal.patient) and any(_has_newly_failed(task, goal) for task in fresh)
         if crashed or unplaced or now > deadline:
-            raise EngineError(*_failure(client, service, tasks, goal, hosts))
+            raise EngineError(*_failure(client, service, witnesses, goal, hosts))
         time.sleep(_POLL)
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,11 @@ class Film:
 
     def nodes(self) -> list[Node]:
         return [Node("n-1", "one", 1, {}), Node("n-2", "two", 1, {}, is_ready=False)]
+
+    def update(self, service: SwarmService, spec: Mapping[str, Any]) -> None:
+        """What a Swarm does that is told the same again shows in the last picture."""
+        assert spec == service.spec
+        self.now = len(self.pictures) - 1
 
     def last_log_lines(self, _service: SwarmService, task: Task, count: int) -> list[str]:
         return [f"{count} of {task.id}"]
@@ -142,6 +147,22 @@ def test_a_rollback_that_fails_is_told(watch: Any) -> None:
     )
     with pytest.raises(EngineError, match="exited with code 3"):
         watch(*pictures, patient=True)
+
+
+def test_what_fails_of_a_bad_release_is_not_why_the_one_before_does_not_come_back(watch: Any) -> None:
+    with pytest.raises(EngineError) as caught:
+        watch((SERVICE, [replace(CRASHED, template=OLD), replace(STARTING, id="t-2")]), patient=True, timeout=5)
+    assert str(caught.value) == "its container on one was not ready within 5 s"
+
+
+def test_a_task_too_many_that_stays_is_ended(watch: Any) -> None:
+    both = [RUNNING, replace(RUNNING, id="t-2")]
+    seen = [*[(SERVICE, both)] * 20, (SERVICE, [RUNNING])]
+    assert watch(*seen, patient=True) == 21
+    going = [(SERVICE, both), (SERVICE, both), (SERVICE, [RUNNING])]
+    assert watch(*going) == 2
+    with pytest.raises(EngineError):
+        watch(*[(replace(SERVICE, update_state="rollback_started"), both)] * 20, (SERVICE, [RUNNING]), patient=True)
 
 
 def test_a_task_that_finds_no_host_is_not_waited_for_long(watch: Any) -> None:
