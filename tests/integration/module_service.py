@@ -20,13 +20,14 @@ IMAGE = "llm-orchestrator/base:0.1.0"
 COLLECTIONS_ROOT = Path(_engine.__file__).parents[5]
 MODULES = "ansible_collections.llm.orchestrator.plugins.modules"
 ENDS_ON_SIGTERM = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
+# Its limits are for a busy machine; a test of a limit has its own.
 WORKLOAD: dict[str, Any] = {
     "image": IMAGE,
     "command": ["python3", "-c", ENDS_ON_SIGTERM],
-    "healthcheck": {"test": ["CMD", "true"], "interval": 0.2, "timeout": 5, "retries": 2, "start_period": 0},
+    "healthcheck": {"test": ["CMD", "true"], "interval": 0.2, "timeout": 60, "retries": 2, "start_period": 0},
     "resources": {"memory": "64m", "cpus": 0.5},
     "stop_timeout": 3,
-    "update": {"ready_timeout": 20},
+    "update": {"ready_timeout": 90},
 }
 
 
@@ -66,7 +67,7 @@ class ModuleService:
         return process
 
     def run(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        output, errors = self.start(module, arguments).communicate(timeout=120)
+        output, errors = self.start(module, arguments).communicate(timeout=300)
         assert output, errors
         result: dict[str, Any] = json.loads(output)
         return result

@@ -50,8 +50,8 @@ BAD_RELEASES = [
         id="unhealthy",
     ),
     pytest.param(
-        {"healthcheck": STUCK, "update": {"ready_timeout": 2}},
-        "its container was not ready within 2 s, its last health check said: no model",
+        {"healthcheck": STUCK, "update": {"ready_timeout": 5}},
+        "its container was not ready within 5 s, its last health check said: no model",
         [],
         id="never-ready",
     ),
@@ -121,7 +121,7 @@ def test_a_container_that_turned_unhealthy_is_waited_for_and_then_told(service: 
             **UNHEALTHY,
             "test": ["CMD-SHELL", "test ! -e /tmp/sick || { echo I am sick; exit 1; }"],
         },
-        "update": {"ready_timeout": 3},
+        "update": {"ready_timeout": 10},
     }
     service.ensure(**options)
     before = service.container()
@@ -287,7 +287,7 @@ def test_a_restart_without_a_container_is_told(service: Any) -> None:
     assert "it has no container to restart, run state=present first" in service.refuse("restarted")["msg"]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

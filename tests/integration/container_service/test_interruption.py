@@ -28,7 +28,7 @@ def test_a_killed_replacement_is_converged_by_the_next_run(service: Any, order: 
         options = {
             "env": {"GENERATION": str(generation)},
             "secrets": [{"name": "generation", "value": f"generation-{generation}"}],
-            "update": {"order": order, "ready_timeout": 20},
+            "update": {"order": order, "ready_timeout": 90},
         }
         running = service.start("container_service", service.arguments(**options))
         time.sleep(moments.uniform(0.3, LONGEST))
@@ -52,6 +52,6 @@ def test_a_killed_replacement_is_converged_by_the_next_run(service: Any, order: 
 def test_a_second_run_waits_for_the_first(service: Any) -> None:
     options = service.arguments(env={"A": "1"})
     runs = [service.start("container_service", options) for _ in range(2)]
-    outputs = [run.communicate(timeout=60)[0] for run in runs]
+    outputs = [run.communicate(timeout=300)[0] for run in runs]
     assert sorted('"changed": true' in output for output in outputs) == [False, True]
     assert "A=1" in service.container()["Config"]["Env"]

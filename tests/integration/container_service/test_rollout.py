@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.docker
 
-SLOW_CHECK = {"test": ["CMD", "true"], "interval": 0.2, "timeout": 5, "retries": 2, "start_period": 0}
+SLOW_CHECK = {"test": ["CMD", "true"], "interval": 0.2, "timeout": 60, "retries": 2, "start_period": 0}
 
 
 def running(service: Any) -> dict[str, dict[str, Any]]:

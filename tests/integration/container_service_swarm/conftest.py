@@ -133,7 +133,7 @@ def with_files(generation: int) -> dict[str, Any]:
     }
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -175,7 +175,7 @@ def _listen(name: str, address: str) -> Host:
         return False
 
     wait_for(answers)
-    return Host(name, address, docker.APIClient(base_url=f"tcp://{address}:2375", version="auto", timeout=60))
+    return Host(name, address, docker.APIClient(base_url=f"tcp://{address}:2375", version="auto", timeout=300))
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,14 @@ SERVES = "import http.server as h; h.ThreadingHTTPServer(('', 8000), h.SimpleHTT
 IN_GROUP: dict[str, Any] = {**ON_NETWORK, "placement": {"group": "cs_it"}}
 
 
+def connects(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_service_follows_its_group_over_the_hosts(service: SwarmService, swarm: Swarm, group: str) -> None:
     service.ensure(replicas=2, **IN_GROUP)
     assert {host.name for host, _container in service.containers()} == {swarm.worker.name}
@@ -86,12 +94,12 @@ def test_each_host_runs_one_with_a_port_of_its_own(
         "ports": [{"address": "0.0.0.0", "host": 18080, "container": 8000}],
         "placement": {"each_host": True},
         "stop_timeout": 0,
-        "update": {"order": "stop_first", "ready_timeout": 20},
+        "update": {"order": "stop_first", "ready_timeout": 90},
     }
     assert service.ensure(**options)["diff"]["after"]["replicas"] == "each host"
     assert not service.ensure(**options)["changed"]
     for host in swarm.hosts:
-        wait_for(lambda address=host.address: socket.create_connection((address, 18080), timeout=1).close() is None, 5)
+        wait_for(lambda address=host.address: connects(address, 18080))
     assert "a Swarm can't stop and keep what runs on each host" in service.refuse("stopped")["msg"]
     assert "placement.each_host can't change while" in service.refuse(**ON_NETWORK)["msg"]
     other = services().refuse(**{**options, "placement": {}})["msg"]

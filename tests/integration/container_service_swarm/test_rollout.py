@@ -30,7 +30,7 @@ def test_the_new_container_is_ready_before_the_old_one_stops(service: SwarmServi
     options = {
         **ON_NETWORK,
         "command": ["sh", "-c", "echo $(( $(cut -d. -f1 /proc/uptime) + 2 )) >/tmp/at; exec sleep 99"],
-        "healthcheck": {**late, "interval": 0.2, "timeout": 5},
+        "healthcheck": {**late, "interval": 0.2, "timeout": 60},
         "mounts": [{"type": "tmpfs", "target": "/tmp", "size": "1m"}],
         "stop_timeout": 0,
     }

@@ -159,7 +159,7 @@ class Gateway:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"

@@ -92,7 +92,7 @@ def served(acme: Any, name: str) -> str:
 
 
 def test_a_certificate_is_got_over_http_01_while_all_else_is_redirected(acme: Any) -> None:
-    acme.wait_until(lambda: served(acme, "first.example.org") != "", "a certificate", seconds=60)
+    acme.wait_until(lambda: served(acme, "first.example.org") != "", "a certificate")
     with acme.client() as client:
         assert client.get("/bare/").status_code == 301
         assert client.get("/.well-known/acme-challenge/none").status_code == 404
@@ -112,7 +112,7 @@ def test_certificates_survive_the_container_and_the_next_is_got_over_tls_alpn_01
     before = acme.engine.containers.get(acme.name).id
     acme.deploy(traefik_acme_challenge="tls", traefik_acme_domains=["second.example.org"])
     assert acme.engine.containers.get(acme.name).id != before
-    acme.wait_until(lambda: served(acme, "second.example.org") != "", "a certificate", seconds=60)
+    acme.wait_until(lambda: served(acme, "second.example.org") != "", "a certificate")
     assert served(acme, "first.example.org") == first
     kept = Path(acme.variables["traefik_acme_dir"]) / "acme.json"
     assert (kept.stat().st_uid, stat.S_IMODE(kept.stat().st_mode)) == (10001, 0o600)
