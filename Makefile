@@ -29,7 +29,9 @@ build: .venv/run.done      ## Build the collection's tarball
 TEST_PARTS = images lint terraform unit sanity services integration model-service molecule swarm
 
 test: .venv/test.done      ## All parts below but those that are said not to be in it
-	$(MAKE) --jobs 2 --output-sync=target --no-print-directory $(TEST_PARTS:%=test-%)
+	rm -rf .cache/failed
+	$(MAKE) --jobs 2 --keep-going --output-sync=target --no-print-directory $(TEST_PARTS:%=test-%) \
+	  || { tail -n 15 .cache/failed/*; false; }
 	scripts/test.sh e2e
 
 test-%: .venv/test.done    ## One part: test-lint, test-unit, test-sanity, test-services, test-model-service, test-integration, test-molecule, test-swarm, test-terraform, test-e2e; test-fleet (several hosts) and test-rollout are not in `make test`

@@ -136,12 +136,14 @@ part_soak() {
   return "$status"
 }
 
-mkdir -p .cache
+mkdir -p .cache/failed
 : "${1:?say which part, or type make test}"
 for part in "$@"; do
   say "$part"
   started=$SECONDS
-  "part_$part"
+  log=.cache/failed/$part
+  "part_$part" 2>&1 | tee "$log"
+  rm "$log"
   # Nothing after pytest's closing line, which ends a whole run.
   [ "$part" = e2e ] || say "$part took $((SECONDS - started)) s"
 done
