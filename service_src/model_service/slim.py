@@ -10,10 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-# llama-cpp-python's high-level API needs the first; this service uses its low-level bindings alone.
-UNUSED_PACKAGES = ("diskcache", "setuptools", "pip")
-# The high-level API, and what the build left beside the package: a second copy of its libraries, headers.
-UNUSED_PATHS = ("llama_cpp/server", "lib", "include", "bin")
+# CUDA's compiler, where it was asked for; what llama-cpp-python's high-level API needs, as this service uses its
+# low-level bindings alone; and pip, which goes last.
+UNUSED_PACKAGES = (
+    *("cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-cccl"),
+    *("diskcache", "setuptools", "pip"),
+)
+# The high-level API, and what the build left beside the package: a second copy of its libraries, headers. Headers of
+# CUDA, and what stood for its driver.
+UNUSED_PATHS = ("llama_cpp/server", "lib", "include", "bin", "nvidia/cu13/include", "nvidia/cu13/lib/stubs")
 
 
 def main(venv: Path) -> None:
