@@ -133,7 +133,9 @@ def test_a_rollback_returns_to_the_release_before(fleet: Fleet) -> None:
 
 def test_a_host_that_is_lost_during_a_run_holds_up_nobody_else(fleet: Fleet) -> None:
     lost = ADDED_HOST
-    change = ("-e", "cache_service_max_ttl=604801", "-e", "model_service_queue_limit=62")
+    # Another folder for models has the run work on each of their hosts.
+    folder = "model_service_models_dir=/var/lib/llm-orchestrator/other-models"
+    change = ("-e", "cache_service_max_ttl=604801", "-e", "model_service_queue_limit=62", "-e", folder)
     before = fleet.tasks()
     with ThreadPoolExecutor() as beside:
         running = beside.submit(fleet.attempt, "llm.orchestrator.site", *change)
