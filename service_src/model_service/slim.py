@@ -16,9 +16,9 @@ UNUSED_PACKAGES = (
     *("cuda-toolkit", "nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-cccl"),
     *("diskcache", "setuptools", "pip"),
 )
-# The high-level API, and what the build left beside the package: a second copy of its libraries, headers. Headers of
-# CUDA, and what stood for its driver.
-UNUSED_PATHS = ("llama_cpp/server", "lib", "include", "bin", "nvidia/cu13/include", "nvidia/cu13/lib/stubs")
+# The high-level API, and what the build left beside the package: a second copy of its libraries, headers. And CUDA's
+# headers.
+UNUSED_PATHS = ("llama_cpp/server", "lib", "include", "bin", "nvidia/cu13/include")
 
 
 def main(venv: Path) -> None:
