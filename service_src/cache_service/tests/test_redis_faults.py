@@ -30,7 +30,7 @@ async def _each_is_a_503_in_time(client: httpx.AsyncClient, reason: str) -> None
     for method, path, options in REQUESTS:
         started = time.monotonic()
         response = await client.request(method, path, **options)
-        assert time.monotonic() - started < 1.4, f"{method} {path}"
+        assert time.monotonic() - started < 4, f"{method} {path}"
         assert response.status_code == 503, f"{method} {path}"
         assert response.headers["Retry-After"] == "1"
         if method != "HEAD":

@@ -67,7 +67,7 @@ async def test_a_template_with_a_syntax_error_names_the_line(renderer: TemplateR
         await render(renderer, "ok\n{% for %}")
 
 
-async def test_rendering_takes_less_than_a_millisecond(renderer: TemplateRenderer, model: Model) -> None:
+async def test_rendering_takes_little_time(renderer: TemplateRenderer, model: Model) -> None:
     assert model.chat_template is not None
     template = ChatTemplate(renderer, model.chat_template, "<s>", "</s>")
     seconds = []
@@ -75,7 +75,7 @@ async def test_rendering_takes_less_than_a_millisecond(renderer: TemplateRendere
         started = time.perf_counter()
         await template.render(USER * 10)
         seconds.append(time.perf_counter() - started)
-    assert statistics.median(seconds) < 0.001
+    assert statistics.median(seconds) < 0.05  # a process of its own takes longer
 
 
 async def test_others_are_rendered_while_a_template_does_not_end(renderer: TemplateRenderer) -> None:
@@ -88,7 +88,7 @@ async def test_others_are_rendered_while_a_template_does_not_end(renderer: Templ
     with pytest.raises(TemplateError, match="did not end within 1 s") as caught:
         await endless
     assert not caught.value.refused
-    assert 0.9 < time.perf_counter() - started < 10
+    assert 0.9 < time.perf_counter() - started < 60
 
 
 async def test_nobody_waits_without_end_for_templates_that_do_not_end(

@@ -144,7 +144,7 @@ def test_a_broken_cache_costs_no_answer(http: httpx.Client, stub: CacheStub, fau
     post(http, **DETERMINISTIC)
     match fault:
         case "slow":
-            stub.delay_seconds = 5
+            stub.delay_seconds = 20
         case "failing":
             stub.status = 500
         case "garbled":
@@ -153,7 +153,7 @@ def test_a_broken_cache_costs_no_answer(http: httpx.Client, stub: CacheStub, fau
     response = post(http, **DETERMINISTIC, max_tokens=8)
     assert response.headers["X-Cache"] == ("miss" if fault == "garbled" else "bypass")
     assert response.json()["choices"][0]["message"]["content"]
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 18
 
 
 def test_a_failure_pauses_the_cache_for_a_second(http: httpx.Client, stub: CacheStub) -> None:

@@ -64,11 +64,11 @@ class TestWithHangingChecks:
     async def test_hanging_checks_fail_together_within_their_bound(
         self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr(health, "CHECK_TIMEOUT_SECONDS", 2)
         started = time.monotonic()
         response = await client.get("/health/ready")
-        assert time.monotonic() - started < 0.95
-        assert response.json()["checks"] == {"one": "no answer within 0.5 s", "two": "no answer within 0.5 s"}
+        assert time.monotonic() - started < 3.9
+        assert response.json()["checks"] == {"one": "no answer within 2 s", "two": "no answer within 2 s"}
 
 
 async def test_draining_is_not_ready_but_live(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -111,7 +111,7 @@ def test_a_signal_drains_streams_finish_and_the_exit_status_is_0(server: Server,
     server.process.send_signal(signum)
 
     while server.get("/health/ready").status_code == 200:
-        assert time.monotonic() - signalled < 1, "ready for over a second after the signal"
+        assert time.monotonic() - signalled < 10, "ready long after the signal"
         time.sleep(0.02)
     assert server.get("/health/ready").json()["draining"] is True
     assert server.get("/health/live").status_code == 200
