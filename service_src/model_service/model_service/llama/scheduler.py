@@ -18,7 +18,6 @@ from model_service.engine import (
     Delta,
     EngineError,
     Event,
-    FinishReason,
     GenerationFailedError,
     InvalidRequestError,
     OverloadedError,
@@ -101,10 +100,10 @@ class Scheduler:
         """Frees the sequence's slot, or its place in the queue; nothing if it has ended."""
         if sequence in self._running:
             self._release(sequence)
-            self._close(sequence)
+            sequence.close()
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
-            self._close(sequence)
+            sequence.close()
 
     def abort_if_unwanted(self) -> None:
         """From the event loop: ends the step that runs if all prompts in it have been cancelled meanwhile."""
@@ -322,7 +321,7 @@ class Scheduler:
             sequence.first_token_at = now
             assert sequence.start is not None
             self.outbox.append((sequence, sequence.start))
-        text, reason = self._text_of(sequence, token)
+        text, reason = sequence.text_of(None if token in self._model.end_tokens else self._model.piece(token))
         top = sequence.request.top_logprobs
         logprobs = None if top is None else logprobs_of(logits, token, top, self._model.piece)
         self.outbox.append((sequence, Delta(text, logprobs)))
@@ -331,17 +330,7 @@ class Scheduler:
             self.outbox.append((sequence, sequence.finished(reason, now)))
             self.holding_times.add(now - sequence.started_at)
             sequence.has_ended = True
-            self._close(sequence)
-
-    def _text_of(self, sequence: Sequence, token: int) -> tuple[str, FinishReason | None]:
-        if token in self._model.end_tokens:
-            return sequence.text.finish(), "stop"
-        text, stopped = sequence.text.feed(self._model.piece(token))
-        if stopped:
-            return text, "stop"
-        if sequence.generated >= sequence.max_tokens:
-            return text + sequence.text.finish(), "length"
-        return text, None
+            sequence.close()
 
     def _pause_youngest(self) -> Sequence:
         youngest = max(self._running, key=self._waiting.rank)
@@ -359,7 +348,7 @@ class Scheduler:
         log.error("request failed", extra={"reason": reason, "prompt_tokens": len(sequence.prompt)})
         self.counters.failed += 1
         self._release(sequence, keep=False)
-        self._close(sequence)
+        sequence.close()
         error = GenerationFailedError("The model could not compute this request; the service's log says why")
         self.outbox.append((sequence, error))
 
@@ -379,7 +368,7 @@ class Scheduler:
                 continue
             if sequence.generated or sequence.lost_contexts > 1:
                 self.counters.failed += 1
-                self._close(sequence)
+                sequence.close()
                 message = "The model's state was lost while it computed this request; try again"
                 self.outbox.append((sequence, GenerationFailedError(message)))
             else:
@@ -395,12 +384,6 @@ class Scheduler:
         self._context.cache.clear(sequence.slot)
         self._slots.give_back(sequence)
         sequence.computed = 0
-
-    @staticmethod
-    def _close(sequence: Sequence) -> None:
-        if sequence.sampler is not None:
-            sequence.sampler.close()
-            sequence.sampler = None
 
 
 def _array(tokens: list[int]) -> Tokens:

@@ -73,6 +73,23 @@ class Sequence:
         """Whether the context was lost over its prompt: nobody else should be computed with it."""
         return self.lost_contexts > 0 and not self.generated
 
+    def text_of(self, piece: bytes | None) -> tuple[str, FinishReason | None]:
+        """What a token adds to the answer's text, and why it is the last one; None is the model's own end."""
+        if piece is None:
+            return self.text.finish(), "stop"
+        text, stopped = self.text.feed(piece)
+        if stopped:
+            return text, "stop"
+        if self.generated >= self.max_tokens:
+            return text + self.text.finish(), "length"
+        return text, None
+
+    def close(self) -> None:
+        """Frees the sampler, which is llama.cpp's."""
+        if self.sampler is not None:
+            self.sampler.close()
+            self.sampler = None
+
     def finished(self, reason: FinishReason, now: float) -> Finished:
         return Finished(
             reason=reason,
