@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +88,16 @@ def await_goal(client: SwarmClient, name: str, goal: Goal, hosts: Mapping[str, s
         surplus = not service.runs_on_each_host and sum(task.is_wanted for task in fresh) > goal.count
         if steady >= goal.count and not surplus and not others and not service.is_changing:
             return service
-        surplus_since = (surplus_since or now) if surplus and not service.is_changing else None
-        if surplus_since is not None and now - surplus_since > _SURPLUS_SECONDS:
+        if not surplus or service.is_changing:
+            surplus_since = None
+        elif surplus_since is None:
+            surplus_since = now
+        elif now - surplus_since > _SURPLUS_SECONDS:
             # Where a task fails at the moment it is replaced, the Swarm starts another in its place twice, and leaves
-            # both. Told again what it knows, it ends one of them.
-            client.update(service, service.spec)
+            # both. Told again what it knows, it ends one of them. Where that fails, as when someone changes the service
+            # at this moment, it is tried again: it is no reason to undo what runs.
+            with suppress(EngineError):
+                client.update(service, service.spec)
             surplus_since = None
         unplaced = any(now - since > _PLACING_SECONDS for since in placing_since.values())
         crashed = not (goal.judged or goal.patient) and any(_has_newly_failed(task, goal) for task in fresh)
