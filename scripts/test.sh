@@ -141,6 +141,7 @@ mkdir -p .cache/failed
 for part in "$@"; do
   say "$part"
   started=$SECONDS
+  # What is left there has failed; `make test` shows the end of it.
   log=.cache/failed/$part
   "part_$part" 2>&1 | tee "$log"
   rm "$log"
