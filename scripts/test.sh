@@ -146,5 +146,5 @@ for part in "$@"; do
   "part_$part" 2>&1 | tee "$log"
   rm "$log"
   # Nothing after pytest's closing line, which ends a whole run.
-  [ "$part" = e2e ] || say "$part took $((SECONDS - started)) s"
+  [[ "$part" =~ ^(e2e|fleet)$ ]] || say "$part took $((SECONDS - started)) s"
 done

@@ -44,6 +44,7 @@ SIZES = Sizes(slots=6, context=1024)
 SAMPLE_SECONDS = 5.0
 MOST_DRIFT = 0.01
 SETTLE_SECONDS = 60.0
+WARM_UPS = 3
 MOST_PROBLEMS = 20
 
 
@@ -90,8 +91,9 @@ async def _soak(url: str, seconds: float, seed: int) -> list[str]:
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as client:
         expected = await a_prompt(client)
         await _fill_store(client)
-        for kind, _ in KINDS:  # what each needs for good
-            await kind(client, random.Random(seed))
+        for kind, _ in KINDS:  # what each needs for good, and as many at once as there will be
+            for number in range(WARM_UPS):
+                await asyncio.gather(*(kind(client, random.Random(seed + number)) for _ in range(CLIENTS)))
         begin = time.monotonic()
         end = begin + seconds
         load = [_client(client, random.Random(seed + number), end, counts, problems) for number in range(CLIENTS)]

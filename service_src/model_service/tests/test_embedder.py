@@ -13,7 +13,7 @@ import pytest
 from gguf_files import small_model
 from numpy.typing import NDArray
 
-from model_service.engine import Embeddings, EngineError, GenerationFailedError, NotReadyError
+from model_service.engine import Embeddings, EngineError, GenerationFailedError, NotReadyError, OverloadedError
 from model_service.llama import embedder as embedder_module
 from model_service.llama.bindings import llama
 from model_service.llama.context import ContextSize
@@ -27,7 +27,7 @@ TEXTS = ("A cat sits on the mat.", "A kitten rests on a rug.", "Interest rates r
 
 @contextmanager
 def embedder_of(model: Model) -> Iterator[Embedder]:
-    embedder = Embedder(model, SIZE)
+    embedder = Embedder(model, SIZE, longest_wait_seconds=60)
     try:
         yield embedder
     finally:
@@ -190,6 +190,22 @@ def test_a_lost_context_is_made_anew(small: Model, monkeypatch: pytest.MonkeyPat
         assert isinstance(run(own, job([1, 2]))[0], GenerationFailedError)
         monkeypatch.undo()
         assert isinstance(run(own, job([1, 2]))[0], Embeddings)
+
+
+def test_a_job_that_waits_too_long_for_its_beginning_is_told_so(small: Model) -> None:
+    with embedder_of(small) as own:
+        begun, late = job(*([[1] * BATCH_TOKENS] * 3)), job([2, 3, 4])
+        own.add(begun)
+        own.add(late)
+        own.step(busy=False)
+        own._longest_wait_seconds = 0.0
+        while own.has_work:
+            own.step(busy=False)
+        outcomes = dict(own.outbox)
+        assert isinstance(outcomes[begun], Embeddings)
+        refusal = outcomes[late]
+        assert isinstance(refusal, OverloadedError)
+        assert refusal.reason == "queue_timeout"
 
 
 def test_closing_ends_what_is_left(small: Model) -> None:

@@ -307,3 +307,18 @@ async def test_a_bias_for_a_token_that_is_not_there_is_refused_and_harms_nobody(
             await run(engine, GenerationRequest(COUNT, Sampling(logit_bias=((token, 1.0),)), 4))
         assert caught.value.param == "logit_bias"
         assert (await run(engine, greedy(COUNT, 4))).text
+
+
+async def test_embeddings_that_others_would_hold_up_for_too_long_are_refused_at_once(start_engine: StartEngine) -> None:
+    many = [(1, 2, 3) * 20] * 1000
+    async with start_engine(queue_timeout_seconds=0.5) as engine:
+        await engine.embed(many[:4])  # from now on it knows how long a token takes
+        first = asyncio.create_task(engine.embed(many))
+        while not engine._embedding_jobs:
+            await asyncio.sleep(0.001)
+        with pytest.raises(OverloadedError, match="would hold this request up") as caught:
+            await engine.embed(many)
+        assert caught.value.reason == "queue_full"
+        assert (await engine.embed([(1, 2)])).prompt_tokens == 2
+        first.cancel()
+        await asyncio.wait([first])

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy
 from numpy.typing import NDArray
 
-from model_service.engine import Embeddings, EngineError, GenerationFailedError
+from model_service.engine import Embeddings, EngineError, GenerationFailedError, OverloadedError
 from model_service.llama.bindings import llama
 from model_service.llama.context import KV_TYPES, ContextSize
 from model_service.llama.model import Model, ModelError
@@ -41,15 +41,22 @@ class EmbeddingJob:
     inputs: Sequence[Sequence[int]]
     done: asyncio.Future[Embeddings]
     vectors: list[list[float]] = field(init=False)
+    tokens: int = field(init=False)
+    added_at: float = 0.0
     begun: int = 0
     ended: int = 0
 
     def __post_init__(self) -> None:
         self.vectors = [[] for _ in self.inputs]
+        self.tokens = sum(len(tokens) for tokens in self.inputs)
 
     @property
     def embeddings(self) -> Embeddings:
-        return Embeddings(self.vectors, sum(len(tokens) for tokens in self.inputs))
+        return Embeddings(self.vectors, self.tokens)
+
+    def tokens_beside(self, inputs: int) -> float:
+        """About how many of its tokens are computed while a job of so many inputs is: jobs take turns by the input."""
+        return min(len(self.inputs) - self.ended, inputs) * self.tokens / len(self.inputs)
 
 
 @dataclass(slots=True, eq=False)
@@ -75,11 +82,15 @@ class _Part:
 
 
 class Embedder:
-    """The embeddings of one model. Its context is made with the first job."""
+    """The embeddings of one model. Its context is made with the first job.
 
-    def __init__(self, model: Model, size: ContextSize) -> None:
+    A job that nobody has begun with after ``longest_wait_seconds`` ends with an OverloadedError.
+    """
+
+    def __init__(self, model: Model, size: ContextSize, longest_wait_seconds: float) -> None:
         self._model = model
         self._size = size
+        self._longest_wait_seconds = longest_wait_seconds
         self._pooling = _pooling_of(model)
         self._width: int = llama.llama_model_n_embd_out(model.handle)
         self._context: _Context | None = None
@@ -87,13 +98,23 @@ class Embedder:
         self._begun: list[_Input] = []  # at most the last one has tokens left between two steps
         self._free = list(range(_BATCH_INPUTS))
         self._token_seconds = 0.0
+        self._stepped_at = 0.0  # 0 if there was nothing to do since
+        self._last_tokens = self._last_seconds = 0.0  # of the last steps, from the end of one to the end of the next
         self.outbox: list[tuple[EmbeddingJob, Embeddings | EngineError]] = []
 
     @property
     def has_work(self) -> bool:
         return bool(self._jobs or self._begun)
 
+    @property
+    def seconds_per_token(self) -> float:
+        """Of late, on the clock, whatever else was computed meanwhile; 0 as long as it isn't known."""
+        return self._last_seconds / self._last_tokens if self._last_tokens else 0.0
+
     def add(self, job: EmbeddingJob) -> None:
+        if not self.has_work:
+            self._stepped_at = 0.0
+        job.added_at = time.perf_counter()
         self._jobs.append(job)
 
     def cancel(self, job: EmbeddingJob) -> None:
@@ -112,25 +133,37 @@ class Embedder:
 
     def step(self, *, busy: bool) -> None:
         """Computes one batch, a small one if others are ``busy`` generating."""
+        self._expire()
         parts = self._next_parts(self._room(busy))
         if not parts:
             return
-        started = time.perf_counter()
         if self._context is None:
             try:
                 self._context = _Context(self._model, self._size)
             except ModelError as error:
                 self.end_all(GenerationFailedError(str(error)))
                 return
-            started = time.perf_counter()
+        started = time.perf_counter()
         self._compute(parts, self._context)
-        seconds = (time.perf_counter() - started) / sum(part.count for part in parts)
-        self._token_seconds += _WEIGHT * (seconds - self._token_seconds) if self._token_seconds else seconds
+        ended, tokens = time.perf_counter(), sum(part.count for part in parts)
+        token_seconds = (ended - started) / tokens
+        before = self._token_seconds or token_seconds
+        self._token_seconds = before + _WEIGHT * (token_seconds - before)
+        self._last_tokens += tokens - _WEIGHT * self._last_tokens
+        self._last_seconds += ended - (self._stepped_at or started) - _WEIGHT * self._last_seconds
+        self._stepped_at = ended
 
     def close(self) -> None:
         if self._context is not None:
             self._context.close()
             self._context = None
+
+    def _expire(self) -> None:
+        long_ago = time.perf_counter() - self._longest_wait_seconds
+        for job in [each for each in self._jobs if not each.begun and each.added_at < long_ago]:
+            self._jobs.remove(job)
+            message = f"No input was begun with within {self._longest_wait_seconds:g} s; try again later"
+            self.outbox.append((job, OverloadedError("queue_timeout", message, retry_after=1)))
 
     def _room(self, busy: bool) -> int:
         most = min(BATCH_TOKENS, self._size.step_tokens)

@@ -37,7 +37,7 @@ from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar, check_logit_bias
 from model_service.llama.scheduler import Limits, Scheduler
 from model_service.llama.sequence import Sequence, Tokens
-from model_service.llama.waiting import patience_seconds
+from model_service.llama.waiting import longest_wait_seconds, patience_seconds
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ class LlamaEngine:
         self._facts: ModelFacts | None = None
         self._scheduler: Scheduler | None = None
         self._embedder: Embedder | None = None
-        self._embedding = 0  # requests for embeddings; the event loop's alone
+        self._embedding = 0  # requests for embeddings; the event loop's alone, as are their jobs
+        self._embedding_jobs: list[EmbeddingJob] = []
         self._wake = threading.Condition()
         self._inbox: list[Callable[[Scheduler], None]] = []
         self._closing = False
@@ -163,9 +164,7 @@ class LlamaEngine:
 
     async def embed(self, inputs: Series[str | tuple[int, ...]]) -> Embeddings:
         context = self.facts.context
-        if self._embedding >= self._config.size.slots + self._config.queue_limit:
-            message = f"{self._embedding} requests for embeddings wait already; try again later"
-            raise OverloadedError("queue_full", message, retry_after=1)
+        self._refuse_embeddings_when_full(len(inputs))
         self._embedding += 1
         try:
             tokens = [(await self._tokens_of(each, context)).tolist() for each in inputs]
@@ -175,9 +174,11 @@ class LlamaEngine:
             embedder = self._embedder
             assert embedder is not None
             self._post(lambda _: embedder.add(job))
+            self._embedding_jobs.append(job)
             try:
                 return await job.done
             finally:
+                self._embedding_jobs.remove(job)
                 with suppress(NotReadyError):
                     self._post(lambda _: embedder.cancel(job))
         finally:
@@ -216,6 +217,20 @@ class LlamaEngine:
             return
         retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(holding.mean * place / slots)))
         raise OverloadedError("queue_full", message, retry_after=retry_after)
+
+    def _refuse_embeddings_when_full(self, inputs: int) -> None:
+        """At once, as above; what counts is how long others' inputs will be computed beside these."""
+        if self._embedding >= self._config.size.slots + self._config.queue_limit:
+            message = f"{self._embedding} requests for embeddings wait already; try again later"
+            raise OverloadedError("queue_full", message, retry_after=1)
+        assert self._embedder is not None
+        tokens = sum(job.tokens_beside(inputs) for job in self._embedding_jobs)
+        seconds = tokens * self._embedder.seconds_per_token
+        patience = patience_seconds("interactive", self._config.limits.queue_timeout_seconds)
+        if seconds > patience:
+            message = f"Embeddings asked for before would hold this request up for {seconds:.0f} s, not {patience:g}"
+            retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(seconds - patience)))
+            raise OverloadedError("queue_full", f"{message}; try again later", retry_after=retry_after)
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:
         with self._wake:
@@ -269,7 +284,8 @@ class LlamaEngine:
         scheduler.warm_up()
         self._model = model
         self._scheduler = scheduler
-        self._embedder = Embedder(model, size)
+        longest_wait = longest_wait_seconds("interactive", self._config.limits.queue_timeout_seconds)
+        self._embedder = Embedder(model, size, longest_wait)
         self._facts = ModelFacts(
             digest=digest_of(self._config.path),
             context=size.context,
