@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -107,6 +108,9 @@ class Runtime:
         members = self._pool.members.values()
         if all(member.state is State.FAILED for member in members):
             self._on_fatal("; ".join(member.failure for member in members))
+        # A full collection goes through all that stays, too, which holds up streams and computation for 50 ms.
+        gc.collect()
+        gc.freeze()
         self._has_started = True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 from support import TIMEOUT_SECONDS, ServedModel, ask, failure, wait_until
+
+from model_service.app import build_app
+from model_service.llama.native_log import NativeLog
+from model_service.settings import ModelSettings
 
 STREAMS = 16
 
@@ -102,3 +108,14 @@ def test_sigterm_with_sixteen_streams_ends_readiness_first_and_no_stream(model_p
         # Still accepted, as a gateway that has not noticed yet sends it here.
         assert http.post("/v1/chat/completions", json=ask()).status_code == 200
         assert [stream.result() for stream in streams] == ["data: [DONE]"] * STREAMS
+
+
+async def test_full_garbage_collections_leave_out_what_stays(model_path: Path, native_log: NativeLog) -> None:
+    app = build_app(ModelSettings(path=model_path, context=256, slots=1), native_log, pytest.fail)
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), app.router.lifespan_context(app):
+            while not gc.get_freeze_count():
+                await asyncio.sleep(0.01)
+            assert len(gc.get_objects()) < gc.get_freeze_count() / 5
+    finally:
+        gc.unfreeze()
