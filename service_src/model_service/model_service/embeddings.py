@@ -9,7 +9,8 @@ from typing import Any
 import numpy
 from prometheus_client import Counter, Histogram
 
-from model_service.engine import Embeddings, Engine, InvalidRequestError
+from model_service.engine import Embeddings, Engine, EngineError, InvalidRequestError
+from model_service.metrics import count_rejection
 from model_service.schemas.embeddings import EmbeddingsRequest
 from service_kit.metrics import DURATION_BUCKETS
 
@@ -26,7 +27,11 @@ async def embeddings_answer(engine: Engine, request: EmbeddingsRequest) -> dict[
     """OpenAI's form of the inputs' embeddings; raises an EngineError."""
     started = time.perf_counter()
     inputs = [prompt.text if prompt.tokens is None else tuple(prompt.tokens) for prompt in request.input]
-    found = await engine.embed(inputs)
+    try:
+        found = await engine.embed(inputs)
+    except EngineError as error:
+        count_rejection(error, request.model)
+        raise
     _check_dimensions(found, request.dimensions)
     INPUTS.labels(request.model).inc(len(inputs))
     TOKENS.labels(request.model).inc(found.prompt_tokens)

@@ -149,9 +149,7 @@ async def measured(events: AsyncGenerator[Event, None], model: str) -> AsyncGene
                     _count_finished(event, model, time.perf_counter() - arrived)
                 yield event
     except EngineError as error:
-        reason = _rejection(error)
-        if reason:
-            REJECTED.labels(model, reason).inc()
+        count_rejection(error, model)
         raise
 
 
@@ -163,11 +161,10 @@ def _count_finished(event: Finished, model: str, seconds: float) -> None:
     REQUEST_GENERATION_TOKENS.labels(model).observe(event.generated_tokens)
 
 
-def _rejection(error: EngineError) -> str | None:
+def count_rejection(error: EngineError, model: str) -> None:
+    """Counts the error if it is one of those that refuse a request."""
     match error:
         case OverloadedError():
-            return error.reason
+            REJECTED.labels(model, error.reason).inc()
         case PromptTooLongError():
-            return "context_length_exceeded"
-        case _:
-            return None
+            REJECTED.labels(model, "context_length_exceeded").inc()

@@ -74,6 +74,15 @@ def test_what_can_not_be_embedded_is_named(http: httpx.Client, fields: dict[str,
     assert response.json()["error"]["param"] == named
 
 
+def test_what_is_refused_is_counted(http: httpx.Client, served: ServedModel) -> None:
+    counts = []
+    for _ in range(2):
+        answer = http.post(EMBEDDINGS, json={"model": MODEL, "input": "word " * 9000})
+        assert answer.json()["error"]["code"] == "context_length_exceeded"
+        counts.append(served.metric('llm_requests_rejected_total{reason="context_length_exceeded"}'))
+    assert counts[1] == counts[0] + 1
+
+
 def test_openais_client_gets_vectors(served: ServedModel) -> None:
     client = OpenAI(base_url=f"{served.url}/v1", api_key="any")
     answer = client.embeddings.create(model=MODEL, input=TEXTS, user="somebody")  # it asks for base64 by itself
