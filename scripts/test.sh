@@ -131,8 +131,8 @@ part_rollout() { ROLLOUTS=20 KILLS=20 on_platform -s tests/e2e/test_rollout.py; 
 part_soak() {
   local status=0
   python benchmarks/engine/soak.py || status=$?
-  MODEL_TEST_DISCONNECTS=10000 MODEL_TEST_ANSWERS=1000 \
-    service_src/model_service/tests/run-in-image.sh -k "disconnects or structured" || status=$?
+  MODEL_TEST_DISCONNECTS=10000 MODEL_TEST_ANSWERS=1000 MODEL_TEST_FUZZ_EXAMPLES=200 \
+    service_src/model_service/tests/run-in-image.sh -k "disconnects or structured or openapi" || status=$?
   return "$status"
 }
 

@@ -31,7 +31,7 @@ from pathlib import Path
 import httpx
 from peers import BuildError, build
 from servers import OURS, Sizes, StartError, define, started, total
-from soak_load import CLIENTS, KINDS, Unexpected, a_prompt
+from soak_load import CLIENTS, KINDS, Kind, Unexpected, a_prompt
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -91,9 +91,11 @@ async def _soak(url: str, seconds: float, seed: int) -> list[str]:
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as client:
         expected = await a_prompt(client)
         await _fill_store(client)
+        chances = [random.Random(f"{seed}/{number}") for number in range(CLIENTS)]
         for kind, _ in KINDS:  # what each needs for good, and as many at once as there will be
-            for number in range(WARM_UPS):
-                await asyncio.gather(*(kind(client, random.Random(seed + number)) for _ in range(CLIENTS)))
+            for _ in range(WARM_UPS):
+                await asyncio.gather(*(_ask(kind, client, chance, counts, problems) for chance in chances))
+        counts.clear()
         begin = time.monotonic()
         end = begin + seconds
         load = [_client(client, random.Random(seed + number), end, counts, problems) for number in range(CLIENTS)]
@@ -110,14 +112,20 @@ async def _client(
 ) -> None:
     while time.monotonic() < end:
         (kind,) = chance.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])
-        try:
-            counts[await kind(client, chance)] += 1
-            counts[kind.__name__] += 1
-        except (Unexpected, httpx.HTTPError) as error:
-            problems.append(f"{kind.__name__}: {type(error).__name__}: {error}")
-            if len(problems) >= MOST_PROBLEMS:
-                return
+        await _ask(kind, client, chance, counts, problems)
+        if len(problems) >= MOST_PROBLEMS:
+            return
         await asyncio.sleep(chance.uniform(0, 0.3))
+
+
+async def _ask(
+    kind: Kind, client: httpx.AsyncClient, chance: random.Random, counts: Counter[str], problems: list[str]
+) -> None:
+    try:
+        counts[await kind(client, chance)] += 1
+        counts[kind.__name__] += 1
+    except (Unexpected, httpx.HTTPError) as error:
+        problems.append(f"{kind.__name__}: {type(error).__name__}: {error}")
 
 
 async def _fill_store(client: httpx.AsyncClient) -> None:

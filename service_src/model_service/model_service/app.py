@@ -104,13 +104,14 @@ class Runtime:
             self._models.add(Entry(card, adapted, Chat(adapted, cache, card.id, renderer)))
 
     async def _start(self) -> None:
+        # A full collection goes through all that stays, too, which holds up streams and computation for 50 ms. The
+        # models aren't there yet: what is left of one that is unloaded has to be found.
+        gc.collect()
+        gc.freeze()
         await self._pool.load_first()
         members = self._pool.members.values()
         if all(member.state is State.FAILED for member in members):
             self._on_fatal("; ".join(member.failure for member in members))
-        # A full collection goes through all that stays, too, which holds up streams and computation for 50 ms.
-        gc.collect()
-        gc.freeze()
         self._has_started = True
 
 

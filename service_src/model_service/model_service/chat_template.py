@@ -128,14 +128,13 @@ class TemplateRenderer:
             self._idle.put_nowait(worker)
             return answer
         log.warning("template worker replaced", extra={"reason": reason})
-        _kill(worker)
-        self._all.discard(worker)
-        self._in_background(worker.wait())
+        self._discard(worker)
         self._in_background(self._start_worker())
         return FAILED, reason
 
     async def _start_worker(self) -> None:
         while True:
+            worker: Worker | None = None
             try:
                 worker = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "model_service.template_worker"),
@@ -150,10 +149,17 @@ class TemplateRenderer:
                     await _receive(worker, 0)
             except (OSError, EOFError) as error:  # no memory or no process left; there may be later
                 log.error("cannot start a template worker", extra={"reason": str(error)})
+                if worker is not None:
+                    self._discard(worker)
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 break
         self._idle.put_nowait(worker)
+
+    def _discard(self, worker: Worker) -> None:
+        _kill(worker)
+        self._all.discard(worker)
+        self._in_background(worker.wait())
 
     def _in_background(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)

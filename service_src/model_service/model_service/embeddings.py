@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import time
-from typing import Any
 
 import numpy
 from prometheus_client import Counter, Histogram
@@ -23,33 +24,39 @@ SECONDS = Histogram(
 )
 
 
-async def embeddings_answer(engine: Engine, request: EmbeddingsRequest) -> dict[str, Any]:
-    """OpenAI's form of the inputs' embeddings; raises an EngineError."""
+async def embeddings_answer(engine: Engine, request: EmbeddingsRequest) -> bytes:
+    """OpenAI's form of the inputs' embeddings, as JSON; raises an EngineError."""
     started = time.perf_counter()
+    _check_dimensions(engine.facts.embedding_length, request.dimensions)
     inputs = [prompt.text if prompt.tokens is None else tuple(prompt.tokens) for prompt in request.input]
     try:
         found = await engine.embed(inputs)
     except EngineError as error:
         count_rejection(error, request.model)
         raise
-    _check_dimensions(found, request.dimensions)
     INPUTS.labels(request.model).inc(len(inputs))
     TOKENS.labels(request.model).inc(found.prompt_tokens)
     SECONDS.labels(request.model).observe(time.perf_counter() - started)
-    encoded = [_encoded(vector) for vector in found.vectors] if request.encoding_format == "base64" else found.vectors
-    # A plain dictionary: to check a hundred thousand numbers that were made here would take longer than to send them.
-    return {
-        "object": "list",
-        "data": [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(encoded)],
-        "model": request.model,
-        "usage": {"prompt_tokens": found.prompt_tokens, "total_tokens": found.prompt_tokens},
-    }
+    return await _json_of(found, request)
 
 
-def _check_dimensions(found: Embeddings, asked: int | None) -> None:
-    has = len(found.vectors[0])
-    if asked is not None and asked != has:
-        raise InvalidRequestError("dimensions", f"This model's embeddings have {has} dimensions, and no other number")
+def _check_dimensions(length: int | None, asked: int | None) -> None:
+    if asked is not None and asked != length:
+        raise InvalidRequestError(
+            "dimensions", f"This model's embeddings have {length} dimensions, and no other number"
+        )
+
+
+async def _json_of(found: Embeddings, request: EmbeddingsRequest) -> bytes:
+    """Piece by piece: a million numbers take a second, in which nothing else would be sent or computed."""
+    data = []
+    for index, vector in enumerate(found.vectors):
+        embedding = _encoded(vector) if request.encoding_format == "base64" else vector
+        data.append(json.dumps({"object": "embedding", "index": index, "embedding": embedding}))
+        await asyncio.sleep(0)
+    usage = {"prompt_tokens": found.prompt_tokens, "total_tokens": found.prompt_tokens}
+    rest = json.dumps({"object": "list", "model": request.model, "usage": usage})
+    return f'{rest[:-1]}, "data": [{", ".join(data)}]}}'.encode()
 
 
 def _encoded(vector: list[float]) -> str:

@@ -107,7 +107,11 @@ Event = Started | Delta | Finished
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of the loaded model; ``context`` is the room of one sequence in tokens."""
+    """What is known of the loaded model.
+
+    ``context`` is the room of one sequence in tokens, ``capacity`` how many requests may be there at once, running and
+    waiting, ``embedding_length`` the numbers of an embedding; None where there is nothing to say.
+    """
 
     digest: str
     context: int
@@ -115,6 +119,8 @@ class ModelFacts:
     bos_text: str
     eos_text: str
     adapters: tuple[str, ...] = ()
+    capacity: int | None = None
+    embedding_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ class Generator:
         biased = [token for token, _ in requests[0].sampling.logit_bias]
         if biased:
             await self.text_of(biased, "logit_bias")
+        count, capacity = n * len(requests), self.engine.facts.capacity
+        if capacity is not None and count > capacity:
+            field = "n" if n > 1 else prompt_field
+            raise InvalidRequestError(field, f"{field} asks for {count} answers, and {capacity} is the most at once")
         choices = tuple(_choice(request, index) for request in requests for index in range(n))
         key = None
         if self._cache is not None and all(_is_deterministic(choice.sampling) for choice in choices):

@@ -44,6 +44,24 @@ async def test_the_models_own_template_gives_its_form(renderer: TemplateRenderer
     assert await render(renderer, model.chat_template, messages, add_generation_prompt=False) == form
 
 
+async def test_a_worker_that_takes_too_long_to_start_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "_START_SECONDS", 0.001)
+    monkeypatch.setattr(chat_template, "_PAUSE_SECONDS", 0.01)
+    renderer = TemplateRenderer()
+    starting = asyncio.create_task(renderer.__aenter__())
+    started: set[Any] = set()
+    while len(started) < 6:
+        await asyncio.sleep(0.001)
+        started |= renderer._all
+        assert len(renderer._all) <= 2
+    monkeypatch.undo()
+    async with asyncio.timeout(60):
+        await starting
+    assert await render(renderer, "{{ bos_token }}") == "<s>"
+    await renderer.__aexit__(None, None, None)
+    assert all(worker.returncode is not None for worker in started)
+
+
 async def test_what_hugging_face_offers_to_templates_is_there(renderer: TemplateRenderer) -> None:
     source = (
         "{{ bos_token }}{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -45,6 +46,20 @@ def test_choices_of_several_prompts_are_in_their_order(api: httpx.Client, fake: 
     answer = api.post(COMPLETIONS, json=body(prompt=["a", "b"], n=2, best_of=2, seed=3)).json()
     assert [choice["text"] for choice in answer["choices"]] == ["a/3", "a/4", "b/3", "b/4"]
     assert answer["usage"]["prompt_tokens"] == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"), [({"n": 7}, "n"), ({"prompt": ["a"] * 7}, "prompt")], ids=["n", "prompts"]
+)
+def test_more_answers_than_the_engine_takes_at_once_are_refused(
+    api: httpx.Client, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], named: str
+) -> None:
+    monkeypatch.setattr(fake, "facts", replace(fake.facts, capacity=6))
+    response = api.post(COMPLETIONS, json=body(**fields))
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == named
+    assert "7 answers, and 6 is the most" in response.json()["error"]["message"]
+    assert api.post(COMPLETIONS, json=body(n=6)).status_code == 200
 
 
 def test_an_answer_is_16_tokens_unless_asked(api: httpx.Client, fake: FakeEngine) -> None:

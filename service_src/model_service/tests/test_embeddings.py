@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +13,10 @@ import numpy
 import pytest
 from openai import OpenAI
 from support import MODEL, ServedModel, ask
+
+from model_service import embeddings
+from model_service.engine import Embeddings
+from model_service.schemas.embeddings import EmbeddingsRequest
 
 EMBEDDINGS = "/v1/embeddings"
 TEXTS = ["A cat sits on the mat.", "A kitten rests on a rug.", "Interest rates rose in March."]
@@ -106,3 +112,16 @@ def test_a_request_that_is_left_leaves_nothing_behind(http: httpx.Client, served
     with pytest.raises(httpx.TimeoutException):
         http.post(EMBEDDINGS, json={"model": MODEL, "input": ["word " * 400] * 200}, timeout=0.5)
     assert len(vectors(http, "Hi")) == 1
+
+
+async def test_a_long_answer_is_written_while_others_get_their_turn() -> None:
+    request = EmbeddingsRequest(model=MODEL, input="Hi")
+    found = Embeddings([[0.5, float(number)] for number in range(200)], 200)
+    writing = asyncio.create_task(embeddings._json_of(found, request))
+    turns = 0
+    while not writing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100
+    data = json.loads(writing.result())["data"]
+    assert [(each["index"], each["embedding"]) for each in data] == [(n, [0.5, n]) for n in range(200)]

@@ -190,6 +190,33 @@ async def test_requests_beyond_the_queue_are_refused_at_once(start_engine: Start
         assert (await waiting).end.generated_tokens == 4
 
 
+async def test_batch_requests_take_no_place_from_interactive_ones(start_engine: StartEngine) -> None:
+    batch = replace(greedy(COUNT, 200), priority="batch")
+    async with start_engine(slots=1, queue_limit=1) as engine:
+        waiting = [asyncio.create_task(run(engine, batch)) for _ in range(2)]
+        await settle(lambda: engine.stats().running == engine.stats().waiting == 1)
+        with pytest.raises(OverloadedError):
+            await run(engine, batch)
+        assert (await run(engine, greedy(COUNT, 4))).end.generated_tokens == 4
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+
+
+async def test_leaving_ends_the_step_that_computes_the_prompt(start_engine: StartEngine) -> None:
+    async with start_engine(context=2048, step_tokens=2048) as engine:
+        async with aclosing(engine.submit(greedy("word " * 1900, 4))) as events:
+            left = asyncio.create_task(anext(events))
+            assert engine._scheduler is not None
+            while not engine._scheduler.prefilling:
+                await asyncio.sleep(0.001)
+            left.cancel()
+            await asyncio.wait([left])
+        await is_idle(engine)
+        assert engine.stats().prompt_tokens_computed == 0
+        assert " six, seven" in (await run(engine, greedy(COUNT, 8))).text
+
+
 async def test_a_request_waits_in_the_queue_for_a_limited_time(start_engine: StartEngine) -> None:
     async with start_engine(slots=1, queue_timeout_seconds=0.2) as engine:
         async with aclosing(engine.submit(greedy(COUNT, None))) as events:
@@ -310,8 +337,8 @@ async def test_a_bias_for_a_token_that_is_not_there_is_refused_and_harms_nobody(
 
 
 async def test_embeddings_that_others_would_hold_up_for_too_long_are_refused_at_once(start_engine: StartEngine) -> None:
-    many = [(1, 2, 3) * 20] * 1000
-    async with start_engine(queue_timeout_seconds=0.5) as engine:
+    many = [(1, 2, 3) * 10] * 2000
+    async with start_engine(queue_timeout_seconds=1) as engine:
         await engine.embed(many[:4])  # from now on it knows how long a token takes
         first = asyncio.create_task(engine.embed(many))
         while not engine._embedding_jobs:
@@ -322,3 +349,26 @@ async def test_embeddings_that_others_would_hold_up_for_too_long_are_refused_at_
         assert (await engine.embed([(1, 2)])).prompt_tokens == 2
         first.cancel()
         await asyncio.wait([first])
+
+
+async def test_of_embeddings_that_come_together_only_those_get_in_that_have_time(start_engine: StartEngine) -> None:
+    texts = ["One, two, three, four, five, six, seven, eight, nine, ten"] * 1000
+    async with start_engine(queue_timeout_seconds=1) as engine:
+        await engine.embed(texts[:4])
+        together = [asyncio.create_task(engine.embed(texts)) for _ in range(4)]
+        (first, *_), _ = await asyncio.wait(together, return_when=asyncio.FIRST_COMPLETED)
+        assert isinstance(first.exception(), OverloadedError)
+        for task in together:
+            task.cancel()
+        await asyncio.wait(together)
+
+
+async def test_a_long_list_of_tokens_becomes_text_while_others_get_their_turn(start_engine: StartEngine) -> None:
+    async with start_engine() as engine:
+        becoming = asyncio.create_task(engine.detokenize([1, 2, 3] * 50_000))
+        turns = 0
+        while not becoming.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 10
+        assert becoming.result() == await engine.detokenize([1, 2, 3]) * 50_000

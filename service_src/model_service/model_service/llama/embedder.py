@@ -92,7 +92,7 @@ class Embedder:
         self._size = size
         self._longest_wait_seconds = longest_wait_seconds
         self._pooling = _pooling_of(model)
-        self._width: int = llama.llama_model_n_embd_out(model.handle)
+        self.width: int = llama.llama_model_n_embd_out(model.handle)
         self._context: _Context | None = None
         self._jobs: deque[EmbeddingJob] = deque()  # that have inputs nobody has begun with
         self._begun: list[_Input] = []  # at most the last one has tokens left between two steps
@@ -179,7 +179,7 @@ class Embedder:
         room -= sum(part.count for part in parts)
         while room > 0 and self._jobs and self._free:
             job = self._jobs.popleft()
-            pooled = numpy.zeros(self._width, dtype=numpy.float32)
+            pooled = numpy.zeros(self.width, dtype=numpy.float32)
             each = _Input(job, job.begun, self._free.pop(), pooled)
             job.begun += 1
             if job.begun < len(job.inputs):
@@ -203,7 +203,7 @@ class Embedder:
         elif status != 0:
             self._fail(parts[0].input, status)
         else:
-            rows, at = context.hidden_states(sum(part.count for part in parts), self._width), 0
+            rows, at = context.hidden_states(sum(part.count for part in parts), self.width), 0
             for part in parts:
                 self._advance(part, rows[at : at + part.count])
                 at += part.count

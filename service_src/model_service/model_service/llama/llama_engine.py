@@ -37,7 +37,7 @@ from model_service.llama.native_log import NativeLog
 from model_service.llama.sampler import check_grammar, check_logit_bias
 from model_service.llama.scheduler import Limits, Scheduler
 from model_service.llama.sequence import Sequence, Tokens
-from model_service.llama.waiting import longest_wait_seconds, patience_seconds
+from model_service.llama.waiting import longest_wait_seconds, patience_seconds, rank
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,11 @@ class EngineConfig:
     adapters: tuple[Adapter, ...] = ()
     gpu_layers: int = 0
 
+    @property
+    def capacity(self) -> int:
+        """How many requests may be there at once, running and waiting."""
+        return self.size.slots + self.queue_limit
+
 
 class LlamaEngine:
     """An :class:`model_service.engine.Engine` that loads its model and computes in a thread of its own.
@@ -74,7 +79,7 @@ class LlamaEngine:
         self._loop = asyncio.get_running_loop()
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, "tokenizer")
-        self._in_flight = 0  # submitted and not ended; the event loop's alone
+        self._in_flight: list[float] = []  # ranks of those submitted and not ended; the event loop's alone
         self._not_ready: str | None = "the model is loading"
         self._model: Model | None = None
         self._facts: ModelFacts | None = None
@@ -98,13 +103,13 @@ class LlamaEngine:
     def stats(self) -> EngineStats:
         size, scheduler = self._config.size, self._scheduler
         if scheduler is None:
-            return EngineStats(size.slots, running=0, waiting=self._in_flight, kv_usage=0.0)
+            return EngineStats(size.slots, running=0, waiting=len(self._in_flight), kv_usage=0.0)
         running = len(scheduler.running)
         counters = scheduler.counters
         return EngineStats(
             slots=size.slots,
             running=running,
-            waiting=max(0, self._in_flight - running),
+            waiting=max(0, len(self._in_flight) - running),
             kv_usage=scheduler.kv_tokens / size.kv_tokens,
             prefix_store_bytes=scheduler.stored_bytes,
             prompt_tokens_computed=counters.prompt_tokens,
@@ -126,12 +131,14 @@ class LlamaEngine:
     async def detokenize(self, tokens: Series[int]) -> str:
         _ = self.facts
         assert self._model is not None
-        return self._model.detokenize(self._model.checked_tokens(tokens, sys.maxsize).tolist())
+        checked = self._model.checked_tokens(tokens, sys.maxsize).tolist()
+        return await self._loop.run_in_executor(self._tokenizers, self._model.detokenize, checked)
 
     async def submit(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         context = self.facts.context
         self._refuse_when_full(request.priority)
-        self._in_flight += 1
+        own_rank = rank(request.priority, time.perf_counter(), self._config.limits.queue_timeout_seconds)
+        self._in_flight.append(own_rank)
         try:
             prompt = await self._tokens_of(request.prompt, context)
             if not len(prompt):
@@ -160,16 +167,20 @@ class LlamaEngine:
                 assert self._scheduler is not None
                 self._scheduler.abort_if_unwanted()
         finally:
-            self._in_flight -= 1
+            self._in_flight.remove(own_rank)
 
     async def embed(self, inputs: Series[str | tuple[int, ...]]) -> Embeddings:
         context = self.facts.context
-        self._refuse_embeddings_when_full(len(inputs))
+        if self._embedding >= self._config.capacity:
+            message = f"{self._embedding} requests for embeddings wait already; try again later"
+            raise OverloadedError("queue_full", message, retry_after=1)
+        self._refuse_embeddings_in_vain(len(inputs))
         self._embedding += 1
         try:
             tokens = [(await self._tokens_of(each, context)).tolist() for each in inputs]
             if not all(tokens) or not tokens:
                 raise InvalidRequestError("input", "An input is empty: it has no tokens to make a vector of")
+            self._refuse_embeddings_in_vain(len(inputs))  # of those that came together some are there by now
             job = EmbeddingJob(tokens, self._loop.create_future())
             embedder = self._embedder
             assert embedder is not None
@@ -201,14 +212,21 @@ class LlamaEngine:
     def _refuse_when_full(self, priority: Priority) -> None:
         """At once, rather than after a wait that is in vain."""
         slots, most_waiting = self._config.size.slots, self._config.queue_limit
-        place = self._in_flight - slots + 1  # in the queue
+        now, timeout = time.perf_counter(), self._config.limits.queue_timeout_seconds
+
+        own_rank = rank(priority, now, timeout)
+        place = sum(each <= own_rank for each in self._in_flight) - slots + 1  # in the queue, as far as it matters here
         if place <= 0:
             return
         assert self._scheduler is not None
-        holding, now = self._scheduler.holding_times, time.perf_counter()
-        elapsed = [now - each.started_at for each in self._scheduler.running]
+        holding = self._scheduler.holding_times
+        elapsed = [
+            now - each.started_at
+            for each in self._scheduler.running
+            if rank(each.request.priority, each.submitted_at, timeout) <= own_rank  # others make room
+        ]
         elapsed += [0.0] * (slots - len(elapsed))  # of those that are about to begin
-        patience = patience_seconds(priority, self._config.limits.queue_timeout_seconds)
+        patience = patience_seconds(priority, timeout)
         if place > most_waiting:
             message = f"All {slots} slots are busy and {most_waiting} requests wait; try again later"
         elif place > holding.frees_within(patience, elapsed):
@@ -218,19 +236,17 @@ class LlamaEngine:
         retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(holding.mean * place / slots)))
         raise OverloadedError("queue_full", message, retry_after=retry_after)
 
-    def _refuse_embeddings_when_full(self, inputs: int) -> None:
-        """At once, as above; what counts is how long others' inputs will be computed beside these."""
-        if self._embedding >= self._config.size.slots + self._config.queue_limit:
-            message = f"{self._embedding} requests for embeddings wait already; try again later"
-            raise OverloadedError("queue_full", message, retry_after=1)
+    def _refuse_embeddings_in_vain(self, inputs: int) -> None:
+        """As above; what counts is how long others' inputs will be computed beside these."""
         assert self._embedder is not None
         tokens = sum(job.tokens_beside(inputs) for job in self._embedding_jobs)
         seconds = tokens * self._embedder.seconds_per_token
         patience = patience_seconds("interactive", self._config.limits.queue_timeout_seconds)
         if seconds > patience:
-            message = f"Embeddings asked for before would hold this request up for {seconds:.0f} s, not {patience:g}"
+            held_up = f"Embeddings asked for before would hold this request up for {seconds:.0f} s"
             retry_after = min(_LONGEST_RETRY_AFTER_SECONDS, max(1, round(seconds - patience)))
-            raise OverloadedError("queue_full", f"{message}; try again later", retry_after=retry_after)
+            message = f"{held_up}, and {patience:g} s is the longest; try again later"
+            raise OverloadedError("queue_full", message, retry_after=retry_after)
 
     def _post(self, command: Callable[[Scheduler], None]) -> None:
         with self._wake:
@@ -275,7 +291,7 @@ class LlamaEngine:
         size = self._config.size
         context = min(size.context, model.trained_context, size.kv_tokens)
         if size.context > context:
-            log.warning("context capped", extra={"asked": size.context, "trained": model.trained_context})
+            log.warning("context capped", extra={"asked": size.context, "context": context})
             kv_tokens = min(size.kv_tokens, size.slots * model.trained_context)
             size = replace(size, context=context, kv_tokens=kv_tokens)
             self._config = replace(self._config, size=size)
@@ -293,6 +309,8 @@ class LlamaEngine:
             bos_text=model.bos_text,
             eos_text=model.eos_text,
             adapters=tuple(model.adapters),
+            capacity=self._config.capacity,
+            embedding_length=self._embedder.width,
         )
         self._not_ready = None
         seconds = round(time.perf_counter() - started, 2)

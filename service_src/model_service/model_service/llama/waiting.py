@@ -24,8 +24,17 @@ def longest_wait_seconds(priority: Priority, timeout_seconds: float) -> float:
     return _GRACE * patience_seconds(priority, timeout_seconds)
 
 
+def rank(priority: Priority, submitted_at: float, timeout_seconds: float) -> float:
+    """The lowest goes first.
+
+    Interactive requests go before batch requests, of which one that has waited for ``timeout_seconds`` counts as
+    interactive.
+    """
+    return submitted_at + (timeout_seconds if priority == "batch" else 0.0)
+
+
 class WaitingQueue:
-    """Interactive requests go first; a batch request that has waited for ``timeout_seconds`` counts as one.
+    """Those without a slot, in the order of their rank.
 
     A paused sequence keeps the rank that it came with, so it goes before all that came later.
     """
@@ -51,8 +60,7 @@ class WaitingQueue:
         self._sequences.remove(sequence)
 
     def rank(self, sequence: Sequence) -> float:
-        """The lowest goes first."""
-        return sequence.submitted_at + (self._timeout_seconds if sequence.request.priority == "batch" else 0.0)
+        return rank(sequence.request.priority, sequence.submitted_at, self._timeout_seconds)
 
     def yields(self, sequence: Sequence, now: float) -> bool:
         """Whether a running sequence makes room for an interactive one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import JSONResponse
 
 from model_service.embeddings import embeddings_answer
 from model_service.engine import EngineError
@@ -22,7 +21,8 @@ async def create_embeddings(body: EmbeddingsRequest, request: Request, _tenant: 
     refuse_unsupported(body.unknown_fields)
     try:
         engine = await models_of(request).engine(body.model)
-        return JSONResponse(await unless_gone(request, embeddings_answer(engine, body)))
+        content = await unless_gone(request, embeddings_answer(engine, body))
+        return Response(content, media_type="application/json")
     except ClientGoneError:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     except EngineError as error:
