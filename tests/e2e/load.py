@@ -16,7 +16,7 @@ PAUSE_SECONDS = 0.25
 
 
 class Load:
-    """Counts requests and streams by what they asked; failures are sentences."""
+    """Counts the requests and streams that went well by what they asked; failures are sentences."""
 
     def __init__(self, base_url: str, admin: httpx.BasicAuth, model: str) -> None:
         self.done: dict[str, int] = {}
@@ -59,8 +59,9 @@ class Load:
                 except Exception as error:
                     with self._lock:
                         self.failures.append(f"{kind} after {time.monotonic() - began:.1f} s: {error!r}")
-                with self._lock:
-                    self.done[kind] = self.done.get(kind, 0) + 1
+                else:
+                    with self._lock:
+                        self.done[kind] = self.done.get(kind, 0) + 1
                 self._ended.wait(PAUSE_SECONDS)
 
     def _body(self, tokens: int, **more: object) -> dict[str, object]:
