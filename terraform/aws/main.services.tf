@@ -61,7 +61,7 @@ module "ecs_model_service" {
 locals {
   model_repository_arn = var.image_registry == null ? null : module.image_registry[0].repository_arns["model-service"]
 
-  # Tasks share the answers that the first cache server keeps.
+  # Tasks share the answers that the cache server keeps; with ECS there is one.
   cache_hosts = [for name, host in module.hosts.hosts : host.private_address if contains(host.groups, "cache_servers")]
   cache_url   = "http://${local.cache_hosts[0]}:5001"
 }

@@ -3,7 +3,8 @@ variable "host_groups" {
     Groups of hosts that are alike, by name; hosts are called <name>-1, <name>-2 and so on. Of each: `groups`, the
     inventory groups its hosts are in (gateway, model_servers, cache_servers, storage_servers, monitoring_servers);
     `count`; `instance_type`, x86-64; `root_volume_gib`; `volumes`, sizes in GiB of further volumes by the folder they
-    are mounted at; `autoscaling`, whether AWS replaces failed hosts, for model_servers alone.
+    are mounted at, chosen once, as hosts mount them at their first start alone; `autoscaling`, whether AWS replaces
+    failed hosts, for model_servers alone. With model_service_on_ecs one host in all is in cache_servers.
   EOT
   type = map(object({
     groups          = set(string)
@@ -28,6 +29,12 @@ variable "host_groups" {
   validation {
     condition     = var.model_service_on_ecs == null || !contains(flatten([for group in var.host_groups : tolist(group.groups)]), "model_servers")
     error_message = "host_groups: model_servers has hosts, and model_service_on_ecs is set, too; model-service runs on one of both."
+  }
+
+  # Tasks know one address. A Swarm runs cache-service on one of the hosts of its group, and only that one has the port.
+  validation {
+    condition     = var.model_service_on_ecs == null || sum(concat([0], [for group in var.host_groups : group.count if contains(group.groups, "cache_servers")])) <= 1
+    error_message = "host_groups: with model_service_on_ecs only one host can be in cache_servers, as the tasks know the address of one."
   }
 
   validation {

@@ -277,4 +277,9 @@ MISTAKES = (
         *("aws", "main.hosts.tf", '"gateway") ? 2 : 1', '"gateway") ? 2 : 2'),
         "platform/on_hosts_no_container_gets_at_a_role",
     ),
+    Mistake(
+        "tasks ask a host that may not run cache-service",
+        *("aws", "variables.hosts.tf", '"cache_servers")])) <= 1', '"cache_servers")])) <= 100'),
+        "validation/refuses_tasks_with_several_cache_servers",
+    ),
 )

@@ -200,6 +200,25 @@ run "refuses_model_service_in_two_places" {
   expect_failures = [var.host_groups]
 }
 
+run "refuses_tasks_with_several_cache_servers" {
+  command = plan
+
+  variables {
+    model_bucket = { name = "example-models" }
+    host_groups = {
+      gateway = { groups = ["gateway"], instance_type = "t3.medium" }
+      data    = { groups = ["storage_servers", "monitoring_servers"], instance_type = "t3.medium" }
+      cache   = { groups = ["cache_servers"], instance_type = "t3.medium", count = 2 }
+    }
+    model_service_on_ecs = {
+      image = "registry.example.org/llm/model-service:0.1.0"
+      model = { name = "m", key = "m.gguf", sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+    }
+  }
+
+  expect_failures = [var.host_groups]
+}
+
 run "refuses_a_group_named_as_a_host" {
   command = plan
 

@@ -12,8 +12,9 @@ variable "host_groups" {
   description = <<-EOT
     Groups of hosts that are alike, by name. Of each: `groups`, the inventory groups its hosts are in; `count`;
     `instance_type`; `root_volume_gib`; `volumes`, the size in GiB of further volumes by the folder they are mounted at,
-    which outlive the instance; `autoscaling`, whether AWS replaces failed hosts, which loses what is on them;
-    `metadata_hop_limit`, 2 where containers need the host's role.
+    which outlive the instance, and are mounted at its first start alone, so another folder is for new hosts;
+    `autoscaling`, whether AWS replaces failed hosts, which loses what is on them; `metadata_hop_limit`, 2 where
+    containers need the host's role.
   EOT
   type = map(object({
     groups             = set(string)
