@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from model_service.chat import Chat
-from model_service.engine import Engine
+from model_service.engine import Engine, EngineError
+from model_service.metrics import count_rejection
 from model_service.pooled_engine import ServedEngine
 from model_service.schemas import ModelCard
 from service_kit.errors import ApiError
@@ -44,15 +45,20 @@ class Models:
 
     async def chat(self, model: str) -> Chat:
         """The model's chats, once it is known; raises as ``entry`` does, or the EngineError of one that can't load."""
-        entry = self.entry(model)
-        await entry.engine.known()
-        return entry.chat
+        return (await self._known(model)).chat
 
     async def engine(self, model: str) -> Engine:
         """As ``chat``."""
+        return (await self._known(model)).engine
+
+    async def _known(self, model: str) -> Entry:
         entry = self.entry(model)
-        await entry.engine.known()
-        return entry.engine
+        try:
+            await entry.engine.known()
+        except EngineError as error:
+            count_rejection(error, model)
+            raise
+        return entry
 
     def entry(self, model: str) -> Entry:
         """Raises the error that a client of OpenAI gets for a model it has no access to."""

@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from model_service import pool as pool_module
+from model_service.chat import Chat
 from model_service.engine import (
     Delta,
     EngineStats,
@@ -23,8 +25,10 @@ from model_service.engine import (
     OverloadedError,
     Started,
 )
+from model_service.models import Entry, Models
 from model_service.pool import LoadError, Member, ModelFailedError, ModelPool, NoRoomError, PoolLimits, State
 from model_service.pooled_engine import AdaptedEngine, PooledEngine
+from model_service.schemas import ModelCard
 
 MIB = 1 << 20
 
@@ -259,6 +263,22 @@ async def test_not_more_than_the_queue_wait_for_a_model() -> None:
                 pass
         assert caught.value.reason == "queue_full"
         await asyncio.gather(*waiting)
+
+
+async def test_who_is_refused_before_a_model_is_loaded_is_counted() -> None:
+    source = FakeSource("crowded", 10)
+    source.seconds = 0.1
+    async with pool_of(source, budget=None, queue_limit=0) as (pool, members):
+        engine = PooledEngine(pool, members[0], slots=2)
+        models = Models()
+        models.add(Entry(ModelCard(id="crowded", created=0), engine, cast(Chat, None)))
+        first = asyncio.create_task(models.engine("crowded"))
+        await until(lambda: members[0].waiting == 1)
+        with pytest.raises(OverloadedError):
+            await models.engine("crowded")
+        assert await first is engine
+    labels = {"model_name": "crowded", "reason": "queue_full"}
+    assert REGISTRY.get_sample_value("llm_requests_rejected_total", labels) == 1
 
 
 async def aiter_of(pool: ModelPool, member: Member) -> AsyncGenerator[None, None]:
