@@ -24,7 +24,10 @@ USER, PASSWORD = "deployer", "correct-horse-battery"
 
 @contextmanager
 def image_registry(host: str, place: Path) -> Iterator[dict[str, str]]:
-    """Serves at an address of this machine's; gives the variables by which the roles use it."""
+    """Serves at an address of this machine's; gives the variables by which the roles use it.
+
+    The place has its images in ``images``, and in ``registry.log`` what it was asked for.
+    """
     with socket.socket() as probe:
         probe.bind((host, 0))
         address = f"{host}:{probe.getsockname()[1]}"
@@ -42,7 +45,10 @@ def image_registry(host: str, place: Path) -> Iterator[dict[str, str]]:
             }
         )
     )
-    with subprocess.Popen(["docker-registry", "serve", str(config)], stderr=subprocess.DEVNULL) as process:
+    with (
+        (place / "registry.log").open("wb") as log,
+        subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log) as process,
+    ):
         try:
             wait_until(lambda: asks_for_a_password(address), "the registry serves", 20)
             yield {

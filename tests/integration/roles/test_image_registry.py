@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tarfile
@@ -21,69 +19,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import docker
 import httpx
 import pytest
 import yaml
+from ansible_collections.llm.orchestrator.tests.fleet.image_registry import PASSWORD, USER, image_registry
 
 pytestmark = pytest.mark.docker
 
 LOGINS = Path("/run/llm-orchestrator-registry")
 NAME = "llm-it-registry/image-of-a-test:0.1.0"
-USER, PASSWORD = "deployer", "correct-horse-battery"
-PUSHED = re.compile(r'"PUT /v2/platform/image-of-a-test/manifests/(\S+) [^"]*" 201 ')
+PUSHED = re.compile(r'"PUT /v2/llm-orchestrator/image-of-a-test/manifests/(\S+) [^"]*" 201 ')
 COLLECTIONS = ":".join(path for path in sys.path if (Path(path) / "ansible_collections/llm/orchestrator").is_dir())
 
 
 @dataclass(frozen=True)
 class Registry:
-    """A real one, and what it was asked for."""
+    """A real one: the variables by which the role uses it, and its log."""
 
-    address: str
-    process: subprocess.Popen[bytes]
+    variables: dict[str, str]
     log: Path
+
+    @property
+    def repository(self) -> str:
+        return f"{self.variables['llm_image_registry']}/image-of-a-test"
 
     def pushed(self) -> list[str]:
         """The tags under which it was sent an image, each time that it was."""
         return PUSHED.findall(self.log.read_text())
 
     def tags(self) -> list[str]:
-        address = f"http://{self.address}/v2/platform/image-of-a-test/tags/list"
-        return sorted(httpx.get(address, auth=(USER, PASSWORD), trust_env=False).raise_for_status().json()["tags"])
+        address, _, path = self.repository.partition("/")
+        url, auth = f"https://{address}/v2/{path}/tags/list", (USER, PASSWORD)
+        answer = httpx.get(url, auth=auth, verify=False, trust_env=False).raise_for_status()
+        return sorted(answer.json()["tags"])
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    config, log = tmp_path / "registry.json", tmp_path / "registry.log"
-    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
-    users = tmp_path / "users"
-    users.write_text(f"{USER}:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()}\n")
-    auth = {"htpasswd": {"realm": "test", "path": str(users)}}
-    config.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": address}, "auth": auth}))
-    with (
-        log.open("wb") as file,
-        subprocess.Popen(["docker-registry", "serve", str(config)], stdout=file, stderr=file) as process,
-    ):
-        wait_for(address)
-        yield Registry(address, process, log)
-        process.terminate()
-
-
-def wait_for(address: str) -> None:
-    host, port = address.split(":")
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection((host, int(port)), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "the registry does not serve"
-            time.sleep(0.2)
-        else:
-            return
+    with image_registry("127.0.0.1", tmp_path) as variables:
+        yield Registry(variables, tmp_path / "registry.log")
 
 
 @pytest.fixture
@@ -115,7 +90,8 @@ def bring(
             "__service_image_missing": [NAME],
             "__service_image_built": {"results": [{"image": {"id": image, "name": NAME}}, {"image": {}}]},
             "service_image_names": [],
-            "service_image_registry": f"{registry.address}/platform",
+            "service_image_registry": registry.variables["llm_image_registry"],
+            "service_image_registry_ca": registry.variables["llm_image_registry_ca"],
             "service_image_registry_user": USER,
             "service_image_registry_password": "{{ password }}",
         },
@@ -142,7 +118,7 @@ def bring(
 
 def pulled(registry: Registry, output: str) -> list[str]:
     """The hosts that pulled the image by its digest."""
-    return sorted(re.findall(rf"\[(\w+)\] => \(item={registry.address}/platform/image-of-a-test@sha256:", output))
+    return sorted(re.findall(rf"\[(\w+)\] => \(item={registry.repository}@sha256:", output))
 
 
 def test_no_tag_is_pushed_twice_and_another_image_has_another_tag(
@@ -157,7 +133,7 @@ def test_no_tag_is_pushed_twice_and_another_image_has_another_tag(
         assert registry.pushed() == expected
         # Each host pulls by the digest, and the build host is left with no name that only the registry needs.
         assert pulled(registry, done.stdout) == ["one", "two"], done.stdout
-        assert engine.images.list(f"{registry.address}/platform/image-of-a-test") == []
+        assert engine.images.list(registry.repository) == []
         assert engine.images.get(NAME).id == image
         assert [*LOGINS.glob("*")] == []
     assert registry.tags() == sorted(tags)
@@ -166,13 +142,13 @@ def test_no_tag_is_pushed_twice_and_another_image_has_another_tag(
 def test_a_push_that_fails_ends_the_run_with_its_reason_and_leaves_nothing(
     tmp_path: Path, engine: docker.DockerClient, registry: Registry, ids: list[str]
 ) -> None:
-    (tmp_path / "registry").write_text("where the images should go")
+    (tmp_path / "images").write_text("where the images should go")
 
     done = bring(tmp_path, registry, ids[1])
 
     assert done.returncode != 0
     assert "Error pushing image" in done.stdout + done.stderr
-    assert engine.images.list(f"{registry.address}/platform/image-of-a-test") == []
+    assert engine.images.list(registry.repository) == []
     assert [*LOGINS.glob("*")] == []
 
 
@@ -183,5 +159,5 @@ def test_a_host_that_cannot_log_in_leaves_the_others_alone(
 
     assert done.returncode != 0
     assert pulled(registry, done.stdout) == ["two"], done.stdout
-    assert engine.images.list(f"{registry.address}/platform/image-of-a-test") == []
+    assert engine.images.list(registry.repository) == []
     assert [*LOGINS.glob("*")] == []
